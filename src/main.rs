@@ -1,0 +1,3 @@
+//! The `keepfs` command.
+
+fn main() {}
