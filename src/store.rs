@@ -31,7 +31,7 @@ use crate::codec::link::SealedTarget;
 use crate::codec::names::{CipherName, MAX_SIDE_LEN, SideFile};
 use crate::name::RawName;
 use crate::sys::fs::{DirFd, FsStat, Stat};
-use crate::types::{Access, CipherOff, FileKind, RenameMode};
+use crate::types::{Access, FileKind, RenameMode};
 
 /// One entry of a listing; unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,30 @@ impl StoreDir {
     /// What the backing says.
     pub fn open_root(path: &Path) -> io::Result<Self> {
         DirFd::open_path(path).map(|dir| Self { dir })
+    }
+
+    /// [`Self::open_root`] for a directory that is created with `mode`, and
+    /// made durable, if it does not exist.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn create_root(path: &Path, mode: u32) -> io::Result<Self> {
+        match DirFd::open_path(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let Some(name) = path.file_name() else {
+                    return Err(error);
+                };
+                let parent = match path.parent() {
+                    Some(parent) if parent != Path::new("") => DirFd::open_path(parent)?,
+                    Some(_) | None => DirFd::open_path(Path::new("."))?,
+                };
+                parent.make_dir(name.as_encoded_bytes(), mode)?;
+                parent.sync()?;
+                parent.open_dir(name.as_encoded_bytes())
+            }
+            other => other,
+        }
+        .map(|dir| Self { dir })
     }
 
     /// Opens a directory inside this one.
@@ -319,11 +343,7 @@ impl StoreDir {
 
     /// The first `max + 1` bytes of a regular file.
     fn read_bounded(&self, name: &[u8], max: usize) -> io::Result<Vec<u8>> {
-        let file = StoreFile::new(self.dir.open_file(name, Access::Read)?);
-        let mut bytes = vec![0; max.saturating_add(1)];
-        let len = file.read_at(&mut bytes, CipherOff::new(0))?;
-        bytes.truncate(len);
-        Ok(bytes)
+        StoreFile::new(self.dir.open_file(name, Access::Read)?).read_head(max.saturating_add(1))
     }
 
     /// Puts `bytes` under `name`, atomically and durably: temporary name,

@@ -52,6 +52,17 @@ impl StoreFile {
         self.0.read_at(buf, at.get())
     }
 
+    /// The first `max` bytes, or all if there are fewer.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn read_head(&self, max: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; max];
+        let len = self.read_at(&mut bytes, CipherOff::new(0))?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
     /// Writes `parts` one after the other from `at`, normally in one system
     /// call; short writes are continued.
     ///
