@@ -1,1 +1,9 @@
-//! Placeholder.
+//! Floor 1: the only room with system calls and `unsafe`.
+//!
+//! | room | system calls for |
+//! |---|---|
+//! | [`fs`] | the backing: directories, files, their metadata |
+//! | [`caller`] | on whose behalf a thread creates: fsuid, fsgid, umask |
+
+pub mod caller;
+pub mod fs;
