@@ -8,6 +8,7 @@
 //! | [`dir`] | directories: names, ids, pins |
 
 pub mod dir;
+pub mod file;
 pub mod init;
 
 use std::io;

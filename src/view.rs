@@ -109,6 +109,17 @@ pub enum FsError {
     Random(#[from] RandomError),
 }
 
+impl FsError {
+    /// An object that was known is not found where it was: it is stale.
+    fn stale_if_gone(self) -> Self {
+        if matches!(self, Self::NotFound | Self::NotDirectory) {
+            Self::Stale
+        } else {
+            self
+        }
+    }
+}
+
 impl From<FileError> for FsError {
     fn from(error: FileError) -> Self {
         match error {
@@ -125,14 +136,15 @@ impl From<FileError> for FsError {
 impl From<DirError> for FsError {
     fn from(error: DirError) -> Self {
         match error {
-            DirError::Backing(io) => match io.kind() {
-                io::ErrorKind::NotFound => Self::NotFound,
-                io::ErrorKind::AlreadyExists => Self::Exists,
-                io::ErrorKind::DirectoryNotEmpty => Self::NotEmpty,
-                io::ErrorKind::NotADirectory => Self::NotDirectory,
-                io::ErrorKind::IsADirectory => Self::IsDirectory,
-                _ if is_not_regular(&io) => Self::Stale,
-                _ => Self::Backing(io),
+            DirError::Backing(io) if is_not_regular(&io) => Self::Stale,
+            DirError::Backing(io) => match io.raw_os_error() {
+                Some(libc::ENOENT) => Self::NotFound,
+                Some(libc::EEXIST) => Self::Exists,
+                Some(libc::ENOTEMPTY) => Self::NotEmpty,
+                Some(libc::ENOTDIR) => Self::NotDirectory,
+                Some(libc::EISDIR) => Self::IsDirectory,
+                Some(libc::ENAMETOOLONG) => Self::NameTooLong,
+                Some(_) | None => Self::Backing(io),
             },
             DirError::PinUnreadable(io) => Self::Backing(io),
             DirError::PinMalformed(_) | DirError::NothingOpens => Self::NotAuthentic,

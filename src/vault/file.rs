@@ -28,6 +28,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
+pub use self::read::SeekTo;
+pub use self::resize::SizeRule;
 use self::ranges::RangeLock;
 use crate::codec::batch::{ChunkDamage, SealError, SealSum, SlotBuf, Tail, Workers, seal_slots};
 use crate::codec::geometry::Geometry;
@@ -407,11 +409,9 @@ impl File {
     /// The backing refused a descriptor for reading; then the writable one stays.
     pub fn drop_writer(&self) -> Result<(), FileError> {
         let mut fds = self.fds.write();
-        if fds.reader.is_none() {
-            if let Some(writer) = &fds.writer {
-                let reader = writer.reopen(Access::Read)?;
-                fds.reader = Some(Arc::new(reader));
-            }
+        if let (None, Some(writer)) = (&fds.reader, &fds.writer) {
+            let reader = writer.reopen(Access::Read)?;
+            fds.reader = Some(Arc::new(reader));
         }
         fds.writer = None;
         Ok(())

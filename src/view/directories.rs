@@ -89,15 +89,10 @@ impl View {
         }
         let link = node.link().ok_or(FsError::Stale)?;
         let parent = self.dir(&link.parent)?;
-        let dir = match parent.open_child(&self.vault, &link.name) {
-            Ok(dir) => Arc::new(dir),
-            Err(error) => {
-                return Err(match FsError::from(error) {
-                    FsError::NotFound | FsError::NotDirectory => FsError::Stale,
-                    other => other,
-                });
-            }
-        };
+        let dir = parent
+            .open_child(&self.vault, &link.name)
+            .map_err(|error| FsError::from(error).stale_if_gone())?;
+        let dir = Arc::new(dir);
         if BackingKey::of(&dir.store().stat_itself()?) != node.key {
             return Err(FsError::Stale);
         }

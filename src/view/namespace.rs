@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::files::{HandleAccess, OpenHow, Opened};
+use super::files::{OpenHow, Opened};
 use super::inodes::{BackingKey, Link, Node};
 use super::{Entry, FsError, View};
 use crate::name::PlainName;
@@ -282,13 +282,7 @@ impl View {
         let to_dir = self.dir(&to_parent)?;
 
         let source = from_dir.stat_entry(&self.vault, from.1)?;
-        let target = match to_dir.stat_entry(&self.vault, to.1) {
-            Ok(stat) => Some(stat),
-            Err(error) => match FsError::from(error) {
-                FsError::NotFound => None,
-                other => return Err(other),
-            },
-        };
+        let target = to_dir.lookup(&self.vault, to.1)?.map(|found| found.stat);
         let source_node = self.inodes.find(BackingKey::of(&source));
         let target_node = target
             .as_ref()

@@ -44,11 +44,9 @@ impl View {
             return Ok(Object::Placed(self.dir(node)?.store().itself()?));
         }
         let (link, dir) = self.place_of(node)?;
-        let found = dir.node(&self.vault, &link.name).map_err(FsError::from);
-        let placed = match found {
-            Err(FsError::NotFound) => return Err(FsError::Stale),
-            other => other?,
-        };
+        let placed = dir
+            .node(&self.vault, &link.name)
+            .map_err(|error| FsError::from(error).stale_if_gone())?;
         if BackingKey::of(&placed.stat()?) == node.key {
             Ok(Object::Placed(placed))
         } else {

@@ -12,7 +12,8 @@ use keepfs::codec::vault::Credential;
 use keepfs::name::PlainName;
 use keepfs::types::{Caller, Fh, FileKind, Ino, RenameMode, SetTime};
 use keepfs::vault::file::SizeRule;
-use keepfs::vault::{InitOptions, LockedVault, Vault, init};
+use keepfs::vault::init::{InitOptions, init};
+use keepfs::vault::{LockedVault, Vault};
 use keepfs::view::{
     Fallocate, FsError, HandleAccess, Mutability, OpenHow, SetAttr, Strictness, Truncate, View,
     ViewOptions, WriteCaller, XattrMode,
