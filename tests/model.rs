@@ -28,8 +28,9 @@ fn run(chunk_log2: u8, sequence: &[Op]) {
     let mut reference = Reference::new();
     let mut subject = Subject::new(geometry);
     for (step, op) in sequence.iter().enumerate() {
-        let expected = reference.apply(op, geometry.chunk_size());
+        // The subject finds its objects by the tree as it is before the step.
         let found = subject.apply(op, &reference);
+        let expected = reference.apply(op, geometry.chunk_size());
         assert_eq!(expected, found, "step {step}: {op:?}");
     }
     subject.remount();
@@ -39,7 +40,8 @@ fn run(chunk_log2: u8, sequence: &[Op]) {
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: cases(),
-        max_shrink_iters: 400,
+        max_shrink_iters: 4000,
+        failure_persistence: None,
         ..ProptestConfig::default()
     })]
 
@@ -59,5 +61,5 @@ fn cases() -> u32 {
     std::env::var("KEEPFS_MODEL_CASES")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(48)
+        .unwrap_or(200)
 }

@@ -263,23 +263,20 @@ impl File {
     }
 
     /// Empties a file, damaged or not: length 0, then the image of an empty
-    /// file, under the same keys where the old header still names them.
+    /// file, under the same keys where the old header still proves them.
     ///
     /// # Errors
     /// The backing's, or no random bytes.
     pub fn reset(vault: &Vault, store: StoreFile, birth_dir: DirId) -> Result<Self, FileError> {
         let mut bytes = [0; Geometry::HEADER_LEN];
         let read = store.read_at(&mut bytes, CipherOff::new(0))?;
-        let mut generation = 0;
-        let keys = match header::claimed_file_id(&bytes[..read]) {
-            Ok(file_id) => {
-                let keys = vault.keys().file_keys(file_id);
-                if let Ok(old) = header::open_header(&keys, &bytes) {
-                    generation = old.generation;
-                }
-                keys
-            }
-            Err(_) => vault.keys().new_file()?,
+        // An id that nothing proves may be another file's.
+        let proven = header::claimed_file_id(&bytes[..read])
+            .map(|file_id| vault.keys().file_keys(file_id))
+            .and_then(|keys| Ok((header::open_header(&keys, &bytes)?.generation, keys)));
+        let (generation, keys) = match proven {
+            Ok(known) => known,
+            Err(_) => (0, vault.keys().new_file()?),
         };
         store.truncate(CipherLen::new(0))?;
         Self::write_empty(vault.geometry(), keys, store, birth_dir, generation)

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keepfs::codec::geometry::Geometry;
@@ -19,6 +20,8 @@ use keepfs::view::{
     ViewOptions, WriteCaller, XattrMode,
 };
 
+use tempfile::TempDir;
+
 use super::ops::{Mode, Op, bytes, name, target, xattr_name, xattr_value};
 use super::reference::{
     Failure, Outcome, Reference, Tree, describe_dir, describe_file, describe_link,
@@ -29,8 +32,8 @@ pub(crate) struct Subject {
     view: View,
     held: Option<(Fh, Ino)>,
     chunk: usize,
-    // Removed when dropped; last, so that everything else is closed before.
-    _backing: tempfile::TempDir,
+    /// Stands for the root.
+    base: PlainName,
 }
 
 const CALLER: Caller = Caller {
@@ -56,12 +59,15 @@ fn passphrase() -> Credential {
     Credential::Passphrase(Passphrase::from_bytes(b"model".to_vec()).unwrap())
 }
 
-/// A fresh vault in a directory of its own: one template per chunk size is
-/// made with Argon2 and copied, since deriving the key takes longer than the
-/// operations.
-fn fresh_vault(geometry: Geometry) -> (tempfile::TempDir, Arc<Vault>) {
+/// The vault all sequences of a chunk size share, each in a directory of its
+/// own: deriving a key takes longer than the operations.
+fn vault_of(geometry: Geometry) -> Arc<Vault> {
+    static MADE: Mutex<Vec<(u8, Arc<Vault>, TempDir)>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap();
+    if let Some((_, vault, _)) = made.iter().find(|(log2, ..)| *log2 == geometry.log2()) {
+        return Arc::clone(vault);
+    }
     let backing = tempfile::tempdir().unwrap();
-    let caps = KdfCaps { ram_kib: 1 << 22 };
     let options = InitOptions {
         geometry,
         cost: KdfCost {
@@ -75,20 +81,33 @@ fn fresh_vault(geometry: Geometry) -> (tempfile::TempDir, Arc<Vault>) {
     init(backing.path(), &options).unwrap();
     let vault = LockedVault::open(backing.path())
         .unwrap()
-        .unlock(&passphrase(), &caps)
+        .unlock(&passphrase(), &KdfCaps { ram_kib: 1 << 22 })
         .unwrap();
-    (backing, Arc::new(vault))
+    let vault = Arc::new(vault);
+    made.push((geometry.log2(), Arc::clone(&vault), backing));
+    vault
+}
+
+/// A name that no other sequence uses.
+fn fresh_base() -> PlainName {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    plain(format!("sequence {number}").as_bytes())
 }
 
 impl Subject {
     pub(crate) fn new(geometry: Geometry) -> Self {
-        let (backing, vault) = fresh_vault(geometry);
+        let vault = vault_of(geometry);
+        let view = view(&vault);
+        let base = fresh_base();
+        let made = view.mkdir(&CALLER, Ino::ROOT, &base, 0o755).unwrap();
+        view.forget(made.attr.ino, 1);
         Self {
-            view: view(&vault),
+            view,
             vault,
+            base,
             held: None,
             chunk: geometry.chunk_size(),
-            _backing: backing,
         }
     }
 
@@ -121,8 +140,9 @@ impl Subject {
         let mut ino = Ino::ROOT;
         let mut answers = Vec::new();
         let mut found = Ok(());
-        for component in path {
-            match self.view.lookup(ino, &plain(component)) {
+        let components = path.iter().map(|component| plain(component));
+        for component in std::iter::once(self.base.clone()).chain(components) {
+            match self.view.lookup(ino, &component) {
                 Ok(entry) => {
                     ino = entry.attr.ino;
                     answers.push(ino);
