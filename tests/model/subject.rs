@@ -295,14 +295,15 @@ impl Subject {
                 view.removexattr(ino, &xattr_name(x))
             })?,
             Op::Hold(d, n) => {
-                let held = self.at(&joined(&reference.path_of(d), n), |ino| {
+                let path = joined(&reference.path_of(d), n);
+                let held = self.at(&path, |ino| {
                     self.must_be_file(ino)?;
                     let fh = view.open(ino, READ_WRITE, &CALLER)?.fh;
+                    // The kernel keeps an inode while it is open.
+                    self.keep(ino, &path);
                     Ok((fh, ino))
                 })?;
-                // The kernel keeps an inode while it is open.
                 self.let_go();
-                self.relookup(held.1, &joined(&reference.path_of(d), n));
                 self.held = Some(held);
             }
             Op::WriteHeld(at, len, seed) => {
@@ -322,7 +323,8 @@ impl Subject {
         Ok(None)
     }
 
-    fn relookup(&self, ino: Ino, path: &[Vec<u8>]) {
+    /// Looks an open file up once more, and does not forget the answer.
+    fn keep(&self, ino: Ino, path: &[Vec<u8>]) {
         let (last, parents) = path.split_last().unwrap();
         self.at(parents, |dir| {
             let entry = self.view.lookup(dir, &plain(last))?;
