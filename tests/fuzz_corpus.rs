@@ -98,7 +98,7 @@ fn run(target: &str, body: fn(&KeyTree, &[u8]) -> Verdict, per_seed: usize, muta
             let verdict = body(&keys, &bytes);
             if let Mutants::RefusedBehind(free) = mutants {
                 let same = |seed: &&Vec<u8>| seed.get(free..) == bytes.get(free..);
-                if verdict == Verdict::Accepted && !all.iter().any(|seed| same(&seed)) {
+                if verdict == Verdict::Accepted && !all.iter().any(|seed| same(seed)) {
                     panic!("{target}: mutant {round} of {name} was accepted: {bytes:02x?}");
                 }
             }
@@ -112,42 +112,42 @@ fn run(target: &str, body: fn(&KeyTree, &[u8]) -> Verdict, per_seed: usize, muta
 
 #[test]
 fn vault_files() {
-    run("vault_file", bodies::vault_file, 3000, Mutants::Anything);
+    run("vault_file", bodies::vault_file, 10_000, Mutants::Anything);
 }
 
 #[test]
 fn slot_files() {
-    run("slot", bodies::slot, 2000, Mutants::RefusedBehind(0));
+    run("slot", bodies::slot, 10_000, Mutants::RefusedBehind(0));
 }
 
 #[test]
 fn headers() {
-    run("header", bodies::header, 2000, Mutants::RefusedBehind(0));
+    run("header", bodies::header, 10_000, Mutants::RefusedBehind(0));
 }
 
 #[test]
 fn names() {
-    run("names", bodies::names, 1000, Mutants::Anything);
+    run("names", bodies::names, 5000, Mutants::Anything);
 }
 
 #[test]
 fn pins() {
-    run("pin", bodies::pin, 2000, Mutants::Anything);
+    run("pin", bodies::pin, 10_000, Mutants::Anything);
 }
 
 #[test]
 fn links() {
-    run("link", bodies::link, 2000, Mutants::RefusedBehind(0));
+    run("link", bodies::link, 10_000, Mutants::RefusedBehind(0));
 }
 
 #[test]
 fn xattrs() {
-    run("xattr", bodies::xattr, 2000, Mutants::RefusedBehind(0));
+    run("xattr", bodies::xattr, 10_000, Mutants::RefusedBehind(0));
 }
 
 #[test]
 fn slots() {
-    run("slots", bodies::slots, 250, Mutants::RefusedBehind(1));
+    run("slots", bodies::slots, 1500, Mutants::RefusedBehind(1));
 }
 
 #[test]

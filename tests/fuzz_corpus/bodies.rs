@@ -17,7 +17,7 @@ use keepfs::types::{ChunkNo, FileId};
 
 /// What became of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is what the format allows and, where it is sealed, authentic.
     Accepted,
     /// It is not.
@@ -30,22 +30,22 @@ const VAULT: &[u8] = include_bytes!("seeds/keys/vault");
 const SLOT: &[u8] = include_bytes!("seeds/keys/slot");
 
 /// Opens the slot of the corpus.
-pub const KEY_FILE: &[u8] = b"key file of the fuzz corpus";
+pub(crate) const KEY_FILE: &[u8] = b"key file of the fuzz corpus";
 /// Owner of the attributes of the corpus.
-pub const OWNER: XattrOwner = XattrOwner::File(FileId::new([0x11; 16]));
+pub(crate) const OWNER: XattrOwner = XattrOwner::File(FileId::new([0x11; 16]));
 
 /// The credential that opens the slot of the corpus.
-pub fn credential() -> Credential {
+pub(crate) fn credential() -> Credential {
     Credential::KeyFile(KeyFile::from_bytes(KEY_FILE.to_vec()).expect("it is not empty"))
 }
 
 /// The vault of the corpus.
-pub fn vault() -> VaultFile {
+pub(crate) fn vault() -> VaultFile {
     VaultFile::parse(VAULT).expect("the corpus has a valid vault file")
 }
 
 /// The keys of the vault of the corpus.
-pub fn keys() -> KeyTree {
+pub(crate) fn keys() -> KeyTree {
     let slot = Slot::parse(SLOT).expect("the corpus has a valid slot");
     let master = slot
         .unwrap(&vault(), &credential(), &KdfCaps { ram_kib: 0 })
@@ -54,7 +54,7 @@ pub fn keys() -> KeyTree {
 }
 
 /// `keepfs.vault`: what parses has exactly one form.
-pub fn vault_file(_: &KeyTree, bytes: &[u8]) -> Verdict {
+pub(crate) fn vault_file(_: &KeyTree, bytes: &[u8]) -> Verdict {
     let Ok(vault) = VaultFile::parse(bytes) else {
         return Refused;
     };
@@ -64,7 +64,7 @@ pub fn vault_file(_: &KeyTree, bytes: &[u8]) -> Verdict {
 
 /// A slot file: only the genuine one opens. Kinds with a passphrase are
 /// parsed and not paid for.
-pub fn slot(_: &KeyTree, bytes: &[u8]) -> Verdict {
+pub(crate) fn slot(_: &KeyTree, bytes: &[u8]) -> Verdict {
     let Ok(slot) = Slot::parse(bytes) else {
         return Refused;
     };
@@ -85,7 +85,7 @@ pub fn slot(_: &KeyTree, bytes: &[u8]) -> Verdict {
 }
 
 /// The first bytes of a file: an accepted header survives being sealed again.
-pub fn header(keys: &KeyTree, bytes: &[u8]) -> Verdict {
+pub(crate) fn header(keys: &KeyTree, bytes: &[u8]) -> Verdict {
     let claimed = claimed_file_id(bytes);
     let (Ok(image), Ok(file_id)) = (bytes.try_into(), claimed) else {
         return Refused;
@@ -103,7 +103,7 @@ pub fn header(keys: &KeyTree, bytes: &[u8]) -> Verdict {
 
 /// An entry of the root and, after a NUL, what its side file holds: an
 /// accepted name has exactly this entry.
-pub fn names(keys: &KeyTree, bytes: &[u8]) -> Verdict {
+pub(crate) fn names(keys: &KeyTree, bytes: &[u8]) -> Verdict {
     let (entry, side) = split_at_nul(bytes);
     let raw = RawName::new(entry);
     let dir = keys.root_dir_id();
@@ -153,7 +153,7 @@ pub fn names(keys: &KeyTree, bytes: &[u8]) -> Verdict {
 }
 
 /// `keepfs.dir`: an accepted pin holds the record that this id would get.
-pub fn pin(keys: &KeyTree, bytes: &[u8]) -> Verdict {
+pub(crate) fn pin(keys: &KeyTree, bytes: &[u8]) -> Verdict {
     let place = keys.root_dir_id();
     let Ok(Some(id)) = keys.open_pin(place, bytes) else {
         return Refused;
@@ -165,7 +165,7 @@ pub fn pin(keys: &KeyTree, bytes: &[u8]) -> Verdict {
 }
 
 /// The target of a link: its length was known before it was opened.
-pub fn link(keys: &KeyTree, bytes: &[u8]) -> Verdict {
+pub(crate) fn link(keys: &KeyTree, bytes: &[u8]) -> Verdict {
     let foretold = u64::try_from(bytes.len()).ok().and_then(target_plain_len);
     let Ok(target) = keys.open_target(bytes) else {
         return Refused;
@@ -175,7 +175,7 @@ pub fn link(keys: &KeyTree, bytes: &[u8]) -> Verdict {
 }
 
 /// The name of an attribute and, after a NUL, its value.
-pub fn xattr(keys: &KeyTree, bytes: &[u8]) -> Verdict {
+pub(crate) fn xattr(keys: &KeyTree, bytes: &[u8]) -> Verdict {
     let (raw, value) = split_at_nul(bytes);
     let Ok(name) = keys.open_xattr_name(OWNER, raw) else {
         return Refused;
@@ -191,7 +191,7 @@ pub fn xattr(keys: &KeyTree, bytes: &[u8]) -> Verdict {
 /// Flags (bit 0: ends the file, bit 1: holes allowed), the first chunk's
 /// number (8), and slots: one thread and several agree, and after a failure
 /// nothing unverified is left.
-pub fn slots(keys: &KeyTree, bytes: &[u8]) -> Verdict {
+pub(crate) fn slots(keys: &KeyTree, bytes: &[u8]) -> Verdict {
     let Some((&[flags, ref first @ ..], cipher)) = bytes.split_first_chunk::<9>() else {
         return Refused;
     };

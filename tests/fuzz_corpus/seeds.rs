@@ -22,7 +22,7 @@ const COST: KdfCost = KdfCost {
 };
 
 /// A new vault file and the slot that opens it.
-pub fn keys() -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn keys() -> (Vec<u8>, Vec<u8>) {
     let (master, vault) = create_vault(Geometry::DEFAULT).unwrap();
     let slot = Slot::wrap(&master, &vault, &bodies::credential(), &COST, "fuzz").unwrap();
     (
@@ -32,7 +32,7 @@ pub fn keys() -> (Vec<u8>, Vec<u8>) {
 }
 
 /// All seeds but the keys.
-pub fn all() -> Vec<Seed> {
+pub(crate) fn all() -> Vec<Seed> {
     [
         vaults(),
         slot_files(),
