@@ -98,7 +98,7 @@ fn run(target: &str, body: fn(&KeyTree, &[u8]) -> Verdict, per_seed: usize, muta
             let verdict = body(&keys, &bytes);
             if let Mutants::RefusedBehind(free) = mutants {
                 let same = |seed: &&Vec<u8>| seed.get(free..) == bytes.get(free..);
-                if verdict == Verdict::Accepted && !all.iter().any(|seed| same(seed)) {
+                if verdict == Verdict::Accepted && !all.iter().any(same) {
                     panic!("{target}: mutant {round} of {name} was accepted: {bytes:02x?}");
                 }
             }

@@ -410,7 +410,10 @@ mod tests {
                     prop_assert_eq!(classify(&raw), RawEntry::SideFile(entry.clone()));
                     tree.open_long_name(DIR, &entry, side.bytes.bytes())
                 }
-                other => panic!("{other:?}"),
+                other @ (RawEntry::SideFile(_)
+                | RawEntry::Internal
+                | RawEntry::ClientTemp
+                | RawEntry::Other) => panic!("{other:?}"),
             };
             prop_assert_eq!(opened, Ok(name));
         }
