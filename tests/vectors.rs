@@ -10,170 +10,30 @@
     reason = "a vector that does not parse is a failed test"
 )]
 
-use std::collections::BTreeMap;
+#[path = "vectors_run/case.rs"]
+mod case;
+#[path = "vectors_run/refusal.rs"]
+mod refusal;
+
 use std::path::Path;
 
 use keepfs::codec::batch::{self, DamageKind, Holes, SealSum, Tail, Workers};
 use keepfs::codec::entry::{self, ConflictBase, LongName, RawEntry, ShortName};
 use keepfs::codec::geometry::Geometry;
 use keepfs::codec::header::{self, Header, HeaderError, OpenFlag, SparseFlag};
-use keepfs::codec::kdf::{KdfCaps, KdfError, Passphrase};
+use keepfs::codec::kdf::{KdfCaps, Passphrase};
 use keepfs::codec::keys::{FileKeys, KeyTree};
 use keepfs::codec::link::{self, LinkError};
-use keepfs::codec::names::{NameError, PinError, PinFile};
-use keepfs::codec::vault::slot::{Credential, KeyFile, RecoveryCode, Slot, SlotError, SlotKind};
-use keepfs::codec::vault::{VaultFile, VaultFileError};
-use keepfs::codec::xattr::{XattrError, XattrOwner};
+use keepfs::codec::names::{PinError, PinFile};
+use keepfs::codec::vault::VaultFile;
+use keepfs::codec::vault::slot::{Credential, KeyFile, RecoveryCode, Slot, SlotKind};
+use keepfs::codec::xattr::XattrOwner;
 use keepfs::name::{PlainName, RawName};
 use keepfs::types::{ChunkNo, CipherLen, DirId, FileId, PlainLen};
 use sha2::{Digest, Sha256};
 
-/// A machine with 16 GiB, where a case does not say otherwise.
-const RAM_KIB: u64 = 16 << 20;
-
-// ------------------------------------------------------------------- cases
-
-struct Case {
-    path: String,
-    fields: Vec<(String, String)>,
-}
-
-impl Case {
-    fn read(path: &Path, name: String) -> Self {
-        let text = std::fs::read_to_string(path).unwrap();
-        let field = |line: &str| {
-            let (key, value) = line.split_once(':').expect("every line is `key: value`");
-            (key.to_owned(), value.trim_start().to_owned())
-        };
-        Self {
-            path: name,
-            fields: text.lines().map(field).collect(),
-        }
-    }
-
-    fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        let mine = self.fields.iter().filter(move |(k, _)| k == key);
-        mine.map(|(_, value)| value.as_str())
-    }
-
-    fn find(&self, key: &str) -> Option<&str> {
-        let (_, value) = self.fields.iter().find(|(k, _)| k == key)?;
-        Some(value)
-    }
-
-    fn text(&self, key: &str) -> &str {
-        self.find(key)
-            .unwrap_or_else(|| panic!("{}: no field {key}", self.path))
-    }
-
-    fn number<T: std::str::FromStr>(&self, key: &str) -> T
-    where
-        T::Err: std::fmt::Debug,
-    {
-        self.text(key).parse().unwrap()
-    }
-
-    fn bytes(&self, key: &str) -> Vec<u8> {
-        unhex(self.text(key))
-    }
-
-    fn array<const N: usize>(&self, key: &str) -> [u8; N] {
-        self.bytes(key).try_into().unwrap()
-    }
-
-    fn keys(&self) -> KeyTree {
-        open_vault(self.text("keys"))
-    }
-
-    fn file_keys(&self) -> FileKeys {
-        self.keys().file_keys(FileId::new(self.array("file_id")))
-    }
-
-    fn geometry(&self) -> Geometry {
-        Geometry::from_log2(self.number("chunk_log2")).unwrap()
-    }
-
-    /// Holds an outcome against `expect`: the value if both say so, `None` if
-    /// it failed in the layer that the case names.
-    fn judge<T>(&self, outcome: Result<T, Refusal>) -> Result<Option<T>, String> {
-        match (self.text("expect"), outcome) {
-            ("ok", Ok(value)) => Ok(Some(value)),
-            ("ok", Err(Refusal(found))) => Err(format!("refused: {}", found.join(" or "))),
-            (wanted, Ok(_)) => Err(format!("accepted instead of {wanted}")),
-            (wanted, Err(Refusal(found))) if found.contains(&wanted) => Ok(None),
-            (wanted, Err(Refusal(found))) => {
-                Err(format!("refused as {}, not {wanted}", found.join(" or ")))
-            }
-        }
-    }
-}
-
-/// What `expect` may say about an error; several where the codec has one
-/// variant for them.
-struct Refusal(&'static [&'static str]);
-
-fn unhex(digits: &str) -> Vec<u8> {
-    let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
-}
-
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, want: &T) -> Result<(), String> {
-    if got == want {
-        Ok(())
-    } else {
-        Err(format!("{what} is {got:?}, not {want:?}"))
-    }
-}
-
-fn cases(kind: &str) -> Vec<Case> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(kind);
-    let mut found = BTreeMap::new();
-    for item in std::fs::read_dir(dir).unwrap() {
-        let path = item.unwrap().path();
-        let name = format!("{kind}/{}", path.file_stem().unwrap().to_str().unwrap());
-        found.insert(name.clone(), Case::read(&path, name));
-    }
-    found.into_values().collect()
-}
-
-/// Runs all cases of a kind and names every one that fails.
-fn run(kind: &str, check: fn(&Case) -> Result<(), String>) {
-    let cases = cases(kind);
-    assert!(!cases.is_empty(), "no vectors of kind {kind}");
-    let faults: Vec<String> = cases
-        .iter()
-        .filter_map(|case| {
-            assert_eq!(case.text("kind"), kind, "{}", case.path);
-            let fault = check(case).err()?;
-            Some(format!("{} ({}): {fault}", case.path, case.text("about")))
-        })
-        .collect();
-    assert!(
-        faults.is_empty(),
-        "{} of {} failed:\n{}",
-        faults.len(),
-        cases.len(),
-        faults.join("\n")
-    );
-}
-
-fn open_vault(name: &str) -> KeyTree {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/vectors/keys/{name}.txt"));
-    open_vault_of(&Case::read(&path, format!("keys/{name}")))
-}
-
-fn open_vault_of(case: &Case) -> KeyTree {
-    let vault = VaultFile::parse(&case.bytes("vault")).unwrap();
-    let slot = Slot::parse(&case.bytes("slot")).unwrap();
-    let credential = Credential::KeyFile(KeyFile::from_bytes(case.bytes("key_file")).unwrap());
-    let caps = KdfCaps { ram_kib: RAM_KIB };
-    let master = slot.unwrap(&vault, &credential, &caps).unwrap();
-    KeyTree::derive(vault.vault_id(), &master)
-}
+use case::{Case, RAM_KIB, Refusal, open_vault_of, run, same, unhex};
+use refusal::{header_refusal, name_refusal, slot_refusal, vault_refusal, xattr_refusal};
 
 // ------------------------------------------------------ sections 3, 4 and 5
 
@@ -201,16 +61,6 @@ fn key_trees() {
     });
 }
 
-fn vault_refusal(error: VaultFileError) -> Refusal {
-    Refusal(match error {
-        VaultFileError::BadLength { .. } => &["bad-length"],
-        VaultFileError::BadMagic => &["bad-magic"],
-        VaultFileError::UnknownVersion(_) => &["unknown-version"],
-        VaultFileError::BadChunkSize(_) => &["bad-chunk-size"],
-        VaultFileError::ReservedNotZero => &["reserved-not-zero"],
-    })
-}
-
 #[test]
 fn vault_files() {
     run("vault", |case| {
@@ -235,26 +85,6 @@ fn vault_files() {
         )?;
         same("encoding", &vault.encode().sealed().bytes(), &&*bytes)
     });
-}
-
-fn slot_refusal(error: &SlotError) -> Refusal {
-    Refusal(match error {
-        SlotError::BadLength { .. } => &["bad-length"],
-        SlotError::BadMagic => &["bad-magic"],
-        SlotError::UnknownVersion(_) => &["unknown-version"],
-        SlotError::UnknownKind(_) => &["unknown-kind"],
-        SlotError::ReservedNotZero => &["reserved-not-zero"],
-        SlotError::BadLabel => &["bad-label"],
-        SlotError::ForeignVault(_) => &["foreign-vault"],
-        SlotError::KindMismatch { .. } => &["kind-mismatch"],
-        SlotError::Kdf(KdfError::AboveCap { .. }) => &["cost-above-cap"],
-        SlotError::Kdf(KdfError::BelowFloor { .. }) => &["cost-below-floor"],
-        SlotError::Kdf(KdfError::OutOfMemory { .. } | KdfError::PassphraseTooLong)
-        | SlotError::Random(_) => &["this machine's fault"],
-        SlotError::WrongKey => &["wrong-key"],
-        SlotError::NotAuthentic => &["wrap-damaged"],
-        SlotError::FingerprintMismatch => &["fingerprint-mismatch"],
-    })
 }
 
 /// What the case offers; a case about parsing alone offers an empty code.
@@ -331,18 +161,6 @@ fn geometries() {
         same("largest n", &g.max_plain_len(), &PlainLen::new(top))?;
         same("beyond it", &g.cipher_len(PlainLen::new(top + 1)), &None)
     });
-}
-
-fn header_refusal(error: HeaderError) -> Refusal {
-    Refusal(match error {
-        HeaderError::TooShort => &["too-short"],
-        HeaderError::BadMagic => &["bad-magic"],
-        HeaderError::ReservedNotZero => &["reserved-not-zero"],
-        HeaderError::WrongFile { .. } => &["wrong-file"],
-        HeaderError::NotAuthentic => &["not-authentic"],
-        HeaderError::UnknownFlags(_) => &["unknown-flags"],
-        HeaderError::ImpossibleSize(_) => &["impossible-size"],
-    })
 }
 
 /// A sum shows its bytes only when it is printed.
@@ -534,14 +352,6 @@ fn files() {
 
 // --------------------------------------------------- sections 7, 8, 9 and 10
 
-fn name_refusal(error: NameError) -> Refusal {
-    Refusal(match error {
-        NameError::NotAuthentic => &["not-authentic"],
-        NameError::WrongSideFile => &["side-mismatch"],
-        NameError::Malformed => &["bad-padding", "bad-name"],
-    })
-}
-
 #[test]
 fn names() {
     run("name", |case| {
@@ -635,18 +445,6 @@ fn owner(case: &Case) -> XattrOwner {
         "dir" => XattrOwner::Dir(DirId::new(case.array("id"))),
         other => panic!("owner {other}"),
     }
-}
-
-fn xattr_refusal(error: &XattrError) -> Refusal {
-    Refusal(match error {
-        XattrError::EmptyName | XattrError::BadName | XattrError::NameTooLong { .. } => {
-            &["bad-name"]
-        }
-        XattrError::Malformed => &["foreign", "bad-text", "bad-padding", "too-short"],
-        XattrError::NotAuthentic => &["not-authentic"],
-        XattrError::ValueTooLong { .. } => &["value-too-long"],
-        XattrError::Random(_) => &["this machine's fault"],
-    })
 }
 
 #[test]
