@@ -205,3 +205,6 @@ fn restart<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
