@@ -1,1 +1,3 @@
-//! Placeholder.
+//! STUB.
+#![allow(unsafe_code, reason = "stub")]
+pub mod fuse_device;
