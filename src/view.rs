@@ -26,11 +26,15 @@ pub enum FsError {
     #[error("x")]
     NameTooLong,
     #[error("x")]
-    InvalidArgument(&'static str),
+    Invalid(&'static str),
     #[error("x")]
     ReadOnly,
     #[error("x")]
-    Damaged,
+    NotPermitted,
+    #[error("x")]
+    Damaged(u8),
+    #[error("x")]
+    NotAuthentic,
     #[error("x")]
     Stale,
     #[error("x")]
@@ -40,17 +44,13 @@ pub enum FsError {
     #[error("x")]
     AttributeTooLarge,
     #[error("x")]
-    TooManyLinks,
-    #[error("x")]
-    CrossDevice,
-    #[error("x")]
     BadHandle,
     #[error("x")]
     BeyondEnd,
     #[error("x")]
-    TooLarge,
+    TooBig,
     #[error("x")]
-    Refused,
+    Random(#[source] std::fmt::Error),
     #[error("x")]
     Backing(#[from] io::Error),
 }
@@ -85,6 +85,11 @@ pub enum PageCache {
 pub struct Opened {
     pub fh: Fh,
     pub cache: PageCache,
+}
+impl HandleAccess {
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::Read)
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandleAccess {
@@ -124,10 +129,11 @@ pub enum XattrMode {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallocate {
-    Allocate { keep_size: bool },
+    Allocate(SizeRule),
     PunchHole,
-    ZeroRange { keep_size: bool },
+    ZeroRange(SizeRule),
 }
+pub use crate::vault::file::SizeRule;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeekTo {
     Data,
@@ -180,7 +186,7 @@ impl View {
         parent: Ino,
         name: &PlainName,
         mode: u32,
-        rdev: u32,
+        rdev: u64,
     ) -> Result<Entry> {
         todo!()
     }
@@ -235,7 +241,7 @@ impl View {
     pub fn fsync(&self, fh: Fh) -> Result<()> {
         todo!()
     }
-    pub fn release(&self, fh: Fh) -> Result<()> {
+    pub fn release(&self, fh: Fh) {
         todo!()
     }
     pub fn opendir(&self, ino: Ino) -> Result<Opened> {
@@ -257,7 +263,7 @@ impl View {
     ) -> Result<()> {
         todo!()
     }
-    pub fn releasedir(&self, fh: Fh) -> Result<()> {
+    pub fn releasedir(&self, fh: Fh) {
         todo!()
     }
     pub fn fsyncdir(&self, fh: Fh) -> Result<()> {
@@ -281,13 +287,13 @@ impl View {
     pub fn removexattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         todo!()
     }
-    pub fn fallocate(&self, fh: Fh, off: u64, len: u64, mode: Fallocate) -> Result<()> {
+    pub fn fallocate(&self, fh: Fh, off: u64, len: u64, mode: Fallocate, c: &Caller) -> Result<()> {
         todo!()
     }
     pub fn seek(&self, fh: Fh, off: u64, to: SeekTo) -> Result<u64> {
         todo!()
     }
-    pub fn copy_range(&self, from: (Fh, u64), to: (Fh, u64), len: u64) -> Result<u64> {
+    pub fn copy_range(&self, from: (Fh, u64), to: (Fh, u64), len: u64, c: &Caller) -> Result<u64> {
         todo!()
     }
 }
