@@ -36,7 +36,7 @@ use self::guard::guarded;
 use self::seek::Seeker;
 use self::session::Writeback;
 use crate::types::Ino;
-use crate::view::{Attr, Entry, HandleAccess, OpenHow, View};
+use crate::view::{Attr, Entry, OpenHow, View};
 
 /// Largest value or list of names of extended attributes on Linux
 /// (`XATTR_SIZE_MAX`), in bytes.
@@ -157,17 +157,15 @@ impl Adapter {
 
     /// Remembers a handle that may write; see [`Seeker`].
     fn note_open(&self, node: Ino, how: OpenHow) {
-        match how.access {
-            HandleAccess::Read => {}
-            HandleAccess::Write | HandleAccess::ReadWrite => self.seeker.writer_opened(node),
+        if how.access.writes() {
+            self.seeker.writer_opened(node);
         }
     }
 
     /// Forgets a handle that might write.
     fn note_release(&self, node: Ino, how: OpenHow) {
-        match how.access {
-            HandleAccess::Read => {}
-            HandleAccess::Write | HandleAccess::ReadWrite => self.seeker.writer_closed(node),
+        if how.access.writes() {
+            self.seeker.writer_closed(node);
         }
     }
 }

@@ -6,12 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    FileAttr, FileType, FopenFlags, INodeNo, OpenAccMode, OpenFlags, RenameFlags, TimeOrNow,
+    FileAttr, FileHandle, FileType, FopenFlags, INodeNo, OpenAccMode, OpenFlags, RenameFlags,
+    TimeOrNow,
 };
 
 use super::errno::BadRequest;
 use crate::name::{BadName, PlainName};
-use crate::types::{Caller, FileKind, Ino, RenameMode, SetTime, Time};
+use crate::types::{Caller, Fh, FileKind, Ino, RenameMode, SetTime, Time};
+use crate::vault::file::SizeRule;
 use crate::view::{
     Attr, Fallocate, HandleAccess, OpenHow, Opened, PageCache, SeekTo, SetAttr, Truncate, XattrMode,
 };
@@ -21,6 +23,16 @@ const PERMISSIONS: u32 = 0o7777;
 
 /// "Leave it" in place of a uid or gid; chown(2).
 const NO_ID: u32 = u32::MAX;
+
+/// A node id of a request.
+pub(super) const fn ino(node: INodeNo) -> Ino {
+    Ino::new(node.0)
+}
+
+/// A handle of a request.
+pub(super) const fn fh(handle: FileHandle) -> Fh {
+    Fh::new(handle.0)
+}
 
 /// A name of a request; see [`PlainName`] for what is refused.
 pub(super) fn name(name: &OsStr) -> Result<PlainName, BadName> {
@@ -218,11 +230,11 @@ pub(super) fn fallocate(mode: i32) -> Result<Fallocate, BadRequest> {
     const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE;
     const ZERO_KEEP: i32 = ZERO | KEEP;
     match mode {
-        0 => Ok(Fallocate::Allocate { keep_size: false }),
-        KEEP => Ok(Fallocate::Allocate { keep_size: true }),
+        0 => Ok(Fallocate::Allocate(SizeRule::Grow)),
+        KEEP => Ok(Fallocate::Allocate(SizeRule::Keep)),
         PUNCH => Ok(Fallocate::PunchHole),
-        ZERO => Ok(Fallocate::ZeroRange { keep_size: false }),
-        ZERO_KEEP => Ok(Fallocate::ZeroRange { keep_size: true }),
+        ZERO => Ok(Fallocate::ZeroRange(SizeRule::Grow)),
+        ZERO_KEEP => Ok(Fallocate::ZeroRange(SizeRule::Keep)),
         _ => Err(BadRequest::FallocateMode),
     }
 }
@@ -363,19 +375,13 @@ mod tests {
     fn append_is_stripped_and_truncation_is_seen() {
         let how = open_how(OpenFlags(libc::O_WRONLY | libc::O_APPEND | libc::O_TRUNC));
         assert_eq!(
-            how,
-            OpenHow {
-                access: HandleAccess::Write,
-                truncate: Truncate::ToZero
-            }
+            (how.access, how.truncate),
+            (HandleAccess::Write, Truncate::ToZero)
         );
         let how = open_how(OpenFlags(libc::O_RDWR));
         assert_eq!(
-            how,
-            OpenHow {
-                access: HandleAccess::ReadWrite,
-                truncate: Truncate::Keep
-            }
+            (how.access, how.truncate),
+            (HandleAccess::ReadWrite, Truncate::Keep)
         );
     }
 }

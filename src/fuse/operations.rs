@@ -15,11 +15,12 @@ use fuser::{
     ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::convert::{fh, ino};
 use super::errno::BadRequest;
 use super::seek::Question;
 use super::session::negotiate;
 use super::{Adapter, convert};
-use crate::types::{Fh, FileKind, Ino};
+use crate::types::{FileKind, Ino};
 use crate::view::{FsError, WriteCaller};
 
 /// Most bytes one COPY_FILE_RANGE copies. fuser knows no INTERRUPT: a caller
@@ -34,14 +35,6 @@ const CAPABILITY: &[u8] = b"security.capability";
 thread_local! {
     /// What READ decrypts into; kept because a fresh 1 MiB costs 256 page faults.
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-fn ino(ino: INodeNo) -> Ino {
-    Ino::new(ino.0)
-}
-
-fn fh(fh: FileHandle) -> Fh {
-    Fh::new(fh.0)
 }
 
 /// Operations that are answered without looking at what they ask.
@@ -153,7 +146,13 @@ impl Filesystem for Adapter {
     ) {
         self.entry(reply, &self.counters.mknod, |view| {
             let caller = convert::caller(request, umask);
-            Ok(view.mknod(&caller, ino(parent), &convert::name(name)?, mode, rdev)?)
+            Ok(view.mknod(
+                &caller,
+                ino(parent),
+                &convert::name(name)?,
+                mode,
+                rdev.into(),
+            )?)
         });
     }
 
@@ -304,7 +303,8 @@ impl Filesystem for Adapter {
     ) {
         self.note_release(ino(node), convert::open_how(flags));
         self.unit(reply, &self.counters.release, |view| {
-            Ok(view.release(fh(handle))?)
+            view.release(fh(handle));
+            Ok(())
         });
     }
 
@@ -400,7 +400,8 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         self.unit(reply, &self.counters.releasedir, |view| {
-            Ok(view.releasedir(fh(handle))?)
+            view.releasedir(fh(handle));
+            Ok(())
         });
     }
 
@@ -521,7 +522,7 @@ impl Filesystem for Adapter {
 
     fn fallocate(
         &self,
-        _request: &Request,
+        request: &Request,
         _node: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -530,7 +531,8 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         self.unit(reply, &self.counters.fallocate, |view| {
-            Ok(view.fallocate(fh(handle), offset, len, convert::fallocate(mode)?)?)
+            let what = convert::fallocate(mode)?;
+            Ok(view.fallocate(fh(handle), offset, len, what, &convert::caller(request, 0))?)
         });
     }
 
@@ -559,7 +561,7 @@ impl Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _request: &Request,
+        request: &Request,
         _node_in: INodeNo,
         handle_in: FileHandle,
         offset_in: u64,
@@ -572,7 +574,8 @@ impl Filesystem for Adapter {
     ) {
         self.written(reply, &self.counters.copy_file_range, |view| {
             let (from, to) = ((fh(handle_in), offset_in), (fh(handle_out), offset_out));
-            let copied = view.copy_range(from, to, len.min(COPY_LIMIT))?;
+            let caller = convert::caller(request, 0);
+            let copied = view.copy_range(from, to, len.min(COPY_LIMIT), &caller)?;
             Ok(u32::try_from(copied).expect("no more is copied than asked for"))
         });
     }
