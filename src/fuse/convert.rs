@@ -193,6 +193,11 @@ pub(super) fn open_how(flags: OpenFlags) -> OpenHow {
     OpenHow { access, truncate }
 }
 
+/// Whether open(2) demands that the name be new.
+pub(super) const fn is_exclusive(flags: i32) -> bool {
+    flags & libc::O_EXCL != 0
+}
+
 /// Whether the kernel may go on using the pages it has of this file.
 pub(super) const fn file_flags(opened: Opened) -> FopenFlags {
     match opened.cache {

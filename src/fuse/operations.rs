@@ -497,7 +497,7 @@ impl Filesystem for Adapter {
             let mode = convert::permissions(mode);
             match view.create(&caller, ino(parent), &convert::name(name)?, mode, how) {
                 Ok(created) => Ok(created),
-                Err(FsError::Exists) if flags & libc::O_EXCL == 0 => {
+                Err(FsError::Exists) if !convert::is_exclusive(flags) => {
                     Err(BadRequest::CreateRace.into())
                 }
                 Err(other) => Err(other.into()),
