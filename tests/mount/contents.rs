@@ -290,3 +290,12 @@ fn locks_are_kept_between_programs_of_this_machine() {
     flock(&one, FlockOperation::Unlock).unwrap();
     flock(&two, FlockOperation::NonBlockingLockExclusive).unwrap();
 }
+
+#[test]
+fn a_file_is_no_terminal_and_has_no_ioctls() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    let file = File::create(mounted.path("f")).unwrap();
+    let answer = rustix::termios::tcgetattr(&file);
+    assert_eq!(answer.err(), Some(rustix::io::Errno::NOTTY));
+}

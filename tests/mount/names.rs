@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 
@@ -238,4 +238,35 @@ fn inode_numbers_are_the_same_after_a_remount() {
     let before = (ino(mounted.path("d")), ino(mounted.path("d/f")));
     let mounted = mounted.remount();
     assert_eq!(before, (ino(mounted.path("d")), ino(mounted.path("d/f"))));
+}
+
+#[test]
+fn creating_what_has_appeared_underneath_opens_it_unless_it_must_be_new() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    fs::write(mounted.path("f"), "from elsewhere").unwrap();
+    mounted.unmount();
+    let stored = vault.only_data_file();
+    let aside = vault.plain_dir().join("aside");
+    for exclusive in [true, false] {
+        fs::rename(&stored, &aside).unwrap();
+        let mounted = vault.mount_with(&["--cache-timeout", "60"]);
+        assert!(!mounted.path("f").exists());
+        fs::rename(&aside, &stored).unwrap();
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .create_new(exclusive);
+        let outcome = options.open(mounted.path("f"));
+        if exclusive {
+            assert_eq!(outcome.unwrap_err().raw_os_error(), Some(libc::EEXIST));
+        } else {
+            assert_eq!(
+                std::io::read_to_string(outcome.unwrap()).unwrap(),
+                "from elsewhere"
+            );
+        }
+    }
 }
