@@ -223,7 +223,12 @@ pub fn mount_as_user(request: &MountRequest<'_>) -> Result<OwnedFd, MountError> 
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(MountError::Kernel { call: "exec", error }),
+            Err(error) => {
+                return Err(MountError::Kernel {
+                    call: "exec",
+                    error,
+                });
+            }
         };
         let received = receive_descriptor(ours.as_fd());
         let words = helper_words(&mut child)?;
@@ -310,11 +315,12 @@ fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
             RecvFlags::CMSG_CLOEXEC,
         )
     })?;
-    let found = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    Ok(found)
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
+            return Ok(descriptors.next());
+        }
+    }
+    Ok(None)
 }
 
 /// Takes the mount at `point` off the mount table, without following a
@@ -360,7 +366,12 @@ pub fn unmount_as_user(point: &Path, how: Detach) -> Result<(), MountError> {
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(MountError::Kernel { call: "exec", error }),
+            Err(error) => {
+                return Err(MountError::Kernel {
+                    call: "exec",
+                    error,
+                });
+            }
         };
         return match helper_words(&mut child)? {
             None => Ok(()),
@@ -407,7 +418,11 @@ pub fn device_of(path: &Path) -> io::Result<(u32, u32)> {
 mod tests {
     use super::*;
 
-    fn request<'a>(source: &'a str, flags: &'a [MountFlag], audience: Audience) -> MountRequest<'a> {
+    fn request<'a>(
+        source: &'a str,
+        flags: &'a [MountFlag],
+        audience: Audience,
+    ) -> MountRequest<'a> {
         MountRequest {
             source: OsStr::new(source),
             point: Path::new("/nowhere"),

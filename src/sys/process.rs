@@ -50,13 +50,14 @@ pub fn effective_gid() -> u32 {
 
 /// Main memory of this machine, in KiB; sysinfo(2).
 #[must_use]
+#[allow(
+    clippy::useless_conversion,
+    reason = "the kernel's long has 32 bits on 32-bit machines"
+)]
 pub fn total_ram_kib() -> u64 {
     let info = rustix::system::sysinfo();
     let unit = u64::from(info.mem_unit.max(1));
-    u64::try_from(info.totalram)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(unit)
-        / 1024
+    u64::from(info.totalram).saturating_mul(unit) / 1024
 }
 
 /// Starts this same program again as `name argument`, with a pipe as its
@@ -224,9 +225,8 @@ impl EndSignals {
             unsafe { libc::sigaddset(&raw mut set, signal) };
         }
         // SAFETY: `set` is initialised; the old mask is not asked for.
-        let code = unsafe {
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut())
-        };
+        let code =
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
         match code {
             0 => Ok(Self { set }),
             code => Err(io::Error::from_raw_os_error(code)),
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_span_inside_a_page_can_be_protected() {
-        let bytes = vec![7u8; 100];
+        let bytes = Box::new([7u8; 100]);
         let span = bytes.as_ptr().expose_provenance();
         protect_span(span + 3, 50).unwrap();
         assert!(bytes.iter().all(|&byte| byte == 7));
