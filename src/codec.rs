@@ -1,1 +1,66 @@
-//! Placeholder.
+//! Floor 1: the format as pure functions, and the only code that touches key
+//! bytes. No file, clock or log is used here; every function is total on any
+//! bytes, and randomness enters through one function.
+//!
+//! | child | what it knows |
+//! |---|---|
+//! | [`secret`] | memory that holds keys |
+//! | `random` | the one source of randomness |
+//! | [`geometry`] | lengths, offsets and chunks |
+//! | [`keys`] | the key tree and the keys of one file |
+//! | `aead`, `siv`, `text` | the primitives as the format calls them |
+//! | `parts` | a table of fields, taken apart |
+//! | [`header`] | the header of a regular file |
+//! | [`batch`] | runs of chunks, and the seal over them |
+//! | [`names`], [`entry`] | cipher names, directory ids and pins; classes of entries |
+//! | [`link`], [`xattr`] | targets of symbolic links; extended attributes |
+//! | [`kdf`], [`vault`] | passphrases; `keepfs.vault` and its slots |
+
+mod aead;
+pub mod batch;
+pub mod entry;
+pub mod geometry;
+pub mod header;
+pub mod kdf;
+pub mod keys;
+pub mod link;
+pub mod names;
+mod parts;
+mod random;
+pub mod secret;
+mod siv;
+mod text;
+pub mod vault;
+pub mod xattr;
+
+pub use random::RandomError;
+
+/// Bytes that are fit for the backing directory: encrypted or public by
+/// design. Only `codec` can make one, so a function that takes it can never
+/// be handed plaintext.
+#[derive(Clone, Copy)]
+pub struct Sealed<'a>(&'a [u8]);
+
+impl<'a> Sealed<'a> {
+    pub(in crate::codec) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to be written.
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+}

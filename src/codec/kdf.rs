@@ -1,0 +1,231 @@
+//! From a passphrase to a key: Argon2id version 0x13 with 32 bytes of output,
+//! within bounds; RFC 9106.
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+use super::secret::Secret;
+
+/// Longest that NFC makes a text in UTF-8, times; Unicode Standard Annex #15.
+const NFC_GROWTH: usize = 3;
+
+/// What one derivation costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KdfCost {
+    /// Memory, in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub passes: u32,
+    /// Lanes, which can be computed in parallel.
+    pub lanes: u32,
+}
+
+/// The machine's part of the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KdfCaps {
+    /// How much memory the machine has, in KiB.
+    pub ram_kib: u64,
+}
+
+/// One of the three parts of a cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CostPart {
+    /// `memory_kib`
+    MemoryKib,
+    /// `passes`
+    Passes,
+    /// `lanes`
+    Lanes,
+}
+
+impl std::fmt::Display for CostPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::MemoryKib => "KiB of memory",
+            Self::Passes => "passes",
+            Self::Lanes => "lanes",
+        })
+    }
+}
+
+/// Why a derivation was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KdfError {
+    /// More than this machine, or any, should pay.
+    #[error("Argon2id would cost {wanted} {part}; at most {cap} are allowed here")]
+    AboveCap {
+        /// Which part.
+        part: CostPart,
+        /// What was asked for.
+        wanted: u64,
+        /// What is allowed.
+        cap: u64,
+    },
+    /// So little that the passphrase could be guessed.
+    #[error("Argon2id with {wanted} {part} is too weak; the least is {floor}")]
+    BelowFloor {
+        /// Which part.
+        part: CostPart,
+        /// What was asked for.
+        wanted: u64,
+        /// The least.
+        floor: u64,
+    },
+    /// The memory cannot be had.
+    #[error("there is not enough memory for Argon2id ({memory_kib} KiB)")]
+    OutOfMemory {
+        /// What was asked for.
+        memory_kib: u32,
+    },
+    /// The passphrase has 4 GiB or more.
+    #[error("the passphrase is too long")]
+    PassphraseTooLong,
+}
+
+impl KdfCost {
+    /// Least memory: 64 MiB.
+    pub const MIN_MEMORY_KIB: u32 = 64 * 1024;
+    /// Most memory: 4 GiB.
+    pub const MAX_MEMORY_KIB: u32 = 4 * 1024 * 1024;
+    /// Fewest passes.
+    pub const MIN_PASSES: u32 = 3;
+    /// Most passes.
+    pub const MAX_PASSES: u32 = 20;
+    /// Fewest lanes.
+    pub const MIN_LANES: u32 = 1;
+    /// Most lanes.
+    pub const MAX_LANES: u32 = 16;
+
+    /// Refuses what is above the caps of the format.
+    ///
+    /// # Errors
+    /// The first part that is.
+    pub fn check_format_caps(&self) -> Result<(), KdfError> {
+        at_most(
+            CostPart::MemoryKib,
+            self.memory_kib,
+            u64::from(Self::MAX_MEMORY_KIB),
+        )?;
+        at_most(CostPart::Passes, self.passes, u64::from(Self::MAX_PASSES))?;
+        at_most(CostPart::Lanes, self.lanes, u64::from(Self::MAX_LANES))
+    }
+
+    /// Refuses what is above the caps of the format or three quarters of the
+    /// machine's memory.
+    ///
+    /// # Errors
+    /// The first part that is.
+    pub fn check_caps(&self, caps: &KdfCaps) -> Result<(), KdfError> {
+        self.check_format_caps()?;
+        at_most(CostPart::MemoryKib, self.memory_kib, caps.ram_kib / 4 * 3)
+    }
+
+    /// Refuses what is too weak for a passphrase.
+    ///
+    /// # Errors
+    /// The first part that is.
+    pub fn check_floor(&self) -> Result<(), KdfError> {
+        at_least(CostPart::MemoryKib, self.memory_kib, Self::MIN_MEMORY_KIB)?;
+        at_least(CostPart::Passes, self.passes, Self::MIN_PASSES)?;
+        at_least(CostPart::Lanes, self.lanes, Self::MIN_LANES)
+    }
+}
+
+fn at_most(part: CostPart, wanted: u32, cap: u64) -> Result<(), KdfError> {
+    let wanted = u64::from(wanted);
+    if wanted > cap {
+        return Err(KdfError::AboveCap { part, wanted, cap });
+    }
+    Ok(())
+}
+
+fn at_least(part: CostPart, wanted: u32, floor: u32) -> Result<(), KdfError> {
+    if wanted < floor {
+        return Err(KdfError::BelowFloor {
+            part,
+            wanted: u64::from(wanted),
+            floor: u64::from(floor),
+        });
+    }
+    Ok(())
+}
+
+/// A passphrase, never empty. Wiped on drop.
+pub struct Passphrase(Zeroizing<Vec<u8>>);
+
+/// A passphrase without a single byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the passphrase is empty")]
+pub struct EmptyPassphrase;
+
+impl Passphrase {
+    /// Takes over what was typed and wipes it. Text in UTF-8 is normalised to
+    /// NFC, so that it is the same from every keyboard; other bytes stay.
+    ///
+    /// # Errors
+    /// There are no bytes.
+    pub fn from_bytes(typed: Vec<u8>) -> Result<Self, EmptyPassphrase> {
+        let typed = Zeroizing::new(typed);
+        if typed.is_empty() {
+            return Err(EmptyPassphrase);
+        }
+        Ok(Self(match std::str::from_utf8(&typed) {
+            Ok(text) => {
+                // Roomy enough never to be moved, which would leave a copy.
+                let mut normal = String::with_capacity(text.len().saturating_mul(NFC_GROWTH));
+                normal.extend(text.nfc());
+                Zeroizing::new(normal.into_bytes())
+            }
+            Err(_) => typed,
+        }))
+    }
+
+    pub(in crate::codec) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// `Argon2id(passphrase, salt, cost)`, 32 bytes, within the caps of the format.
+///
+/// # Errors
+/// The cost is above the caps or cannot be paid.
+pub(in crate::codec) fn argon2id(
+    passphrase: &Passphrase,
+    salt: &[u8],
+    cost: &KdfCost,
+) -> Result<Secret<32>, KdfError> {
+    cost.check_format_caps()?;
+    at_least(CostPart::Passes, cost.passes, 1)?;
+    at_least(CostPart::Lanes, cost.lanes, KdfCost::MIN_LANES)?;
+    at_least(
+        CostPart::MemoryKib,
+        cost.memory_kib,
+        Params::MIN_M_COST * KdfCost::MAX_LANES,
+    )?;
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
+        .expect("checked above: every part is within Argon2's own bounds");
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    Secret::try_make(|out| argon2.hash_password_into(passphrase.bytes(), salt, out)).map_err(
+        |error| {
+            if error == argon2::Error::PwdTooLong {
+                KdfError::PassphraseTooLong
+            } else {
+                KdfError::OutOfMemory {
+                    memory_kib: cost.memory_kib,
+                }
+            }
+        },
+    )
+}
+
+/// Pays `cost` once and throws the result away, so that a caller with a clock
+/// can find out how long it takes. The floor does not apply.
+///
+/// # Errors
+/// The cost is above the caps or cannot be paid.
+pub fn derive_once(cost: &KdfCost, caps: &KdfCaps) -> Result<(), KdfError> {
+    cost.check_caps(caps)?;
+    let passphrase = Passphrase(Zeroizing::new(b"rehearsal".to_vec()));
+    argon2id(&passphrase, &[0; 32], cost).map(drop)
+}
