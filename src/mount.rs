@@ -21,7 +21,7 @@
 //! ```
 
 pub mod control;
-//pub mod daemon;
+pub mod daemon;
 pub mod holders;
 pub mod launch;
 pub mod point;

@@ -236,7 +236,11 @@ pub struct ManArgs {
 
 /// What mount(8) passes to a helper `mount.TYPE`.
 #[derive(Debug, Parser)]
-#[command(name = "mount.keepfs", version, about = "Mounts a keepfs vault for mount(8)")]
+#[command(
+    name = "mount.keepfs",
+    version,
+    about = "Mounts a keepfs vault for mount(8)"
+)]
 pub struct HelperCli {
     /// The vault's directory
     pub vault: PathBuf,

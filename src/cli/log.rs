@@ -6,10 +6,10 @@
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
-use std::sync::{Mutex, PoisonError};
 
-use tracing_subscriber::fmt::MakeWriter;
+use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// The socket of the system's log; syslog(3).
 const SYSLOG: &str = "/dev/log";
@@ -23,7 +23,7 @@ enum Sink {
     Nowhere,
 }
 
-static SINK: Mutex<Sink> = Mutex::new(Sink::Stderr);
+static SINK: Mutex<Sink> = parking_lot::const_mutex(Sink::Stderr);
 
 /// Begins to write messages to standard error.
 pub fn start() {
@@ -48,7 +48,7 @@ pub fn move_to_syslog() {
         io::Result::Ok(socket)
     };
     let sink = connect().map_or(Sink::Nowhere, Sink::Syslog);
-    *SINK.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+    *SINK.lock() = sink;
 }
 
 /// Hands out one [`Line`] a message.
@@ -81,7 +81,7 @@ impl Drop for Line {
         let message = String::from_utf8_lossy(&self.0);
         let message = message.trim();
         // Nothing sensible can be done about a message that cannot be written.
-        let _ = match &*SINK.lock().unwrap_or_else(PoisonError::into_inner) {
+        let _ = match &*SINK.lock() {
             Sink::Stderr => writeln!(io::stderr(), "keepfs: {message}"),
             Sink::Syslog(socket) => {
                 let pid = std::process::id();

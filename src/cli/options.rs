@@ -150,8 +150,21 @@ impl MountOptions {
 /// for what keepfs does anyway.
 fn is_for_others(name: &str) -> bool {
     let common = [
-        "defaults", "async", "relatime", "norelatime", "nostrictatime", "default_permissions",
-        "auto", "noauto", "nofail", "user", "nouser", "users", "owner", "group", "_netdev",
+        "defaults",
+        "async",
+        "relatime",
+        "norelatime",
+        "nostrictatime",
+        "default_permissions",
+        "auto",
+        "noauto",
+        "nofail",
+        "user",
+        "nouser",
+        "users",
+        "owner",
+        "group",
+        "_netdev",
         "comment",
     ];
     common.contains(&name) || name.starts_with("x-") || name.starts_with("X-")
@@ -212,24 +225,41 @@ mod tests {
     fn the_last_word_counts() {
         assert_eq!(read("ro,rw").unwrap().read_only, Some(false));
         let mut options = read("suid,cache_timeout=5").unwrap();
-        options.read("nosuid,cache_timeout=0.5", Unknown::Refused).unwrap();
+        options
+            .read("nosuid,cache_timeout=0.5", Unknown::Refused)
+            .unwrap();
         assert_eq!(options.suid, Some(false));
         assert_eq!(options.cache_timeout, Some(Duration::from_millis(500)));
     }
 
     #[test]
     fn commas_can_be_part_of_a_value() {
-        assert_eq!(read(r"fsname=a\,b\\c\d,ro").unwrap().fs_name.unwrap(), r"a,b\c\d");
+        assert_eq!(
+            read(r"fsname=a\,b\\c\d,ro").unwrap().fs_name.unwrap(),
+            r"a,b\c\d"
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        assert_eq!(read("ro,nosuch"), Err(OptionError::Unknown("nosuch".into())));
+        assert_eq!(
+            read("ro,nosuch"),
+            Err(OptionError::Unknown("nosuch".into()))
+        );
         assert_eq!(read("uid=3"), Err(OptionError::Unknown("uid".into())));
-        assert_eq!(read("fsname"), Err(OptionError::ValueMissing("fsname".into())));
-        assert_eq!(read("passfile="), Err(OptionError::ValueMissing("passfile".into())));
+        assert_eq!(
+            read("fsname"),
+            Err(OptionError::ValueMissing("fsname".into()))
+        );
+        assert_eq!(
+            read("passfile="),
+            Err(OptionError::ValueMissing("passfile".into()))
+        );
         assert_eq!(read("ro=1"), Err(OptionError::ValueUnwanted("ro".into())));
-        assert!(matches!(read("cache_timeout=x"), Err(OptionError::BadValue { .. })));
+        assert!(matches!(
+            read("cache_timeout=x"),
+            Err(OptionError::BadValue { .. })
+        ));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Sizes and durations as people write them.
+//! Sizes and durations as people write them, sizes and fingerprints as people
+//! read them.
 
 use std::time::Duration;
 
@@ -96,6 +97,14 @@ pub fn shown(bytes: u64) -> String {
     format!("{bytes} bytes")
 }
 
+/// The groups of a fingerprint, four a row, for eyes that compare.
+#[must_use]
+pub fn in_rows(fingerprint: &str) -> String {
+    let groups: Vec<&str> = fingerprint.split_whitespace().collect();
+    let rows = groups.chunks(4).map(|row| format!("    {}", row.join(" ")));
+    rows.collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
@@ -152,5 +161,10 @@ mod tests {
         assert_eq!(shown(4096), "4 KiB");
         assert_eq!(shown(256 << 20), "256 MiB");
         assert_eq!(shown(4097), "4097 bytes");
+    }
+
+    #[test]
+    fn a_fingerprint_is_shown_in_rows_of_four() {
+        assert_eq!(in_rows("1 2 3 4 5 6 7 8"), "    1 2 3 4\n    5 6 7 8");
     }
 }

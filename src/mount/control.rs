@@ -51,6 +51,10 @@ pub struct Status {
     pub unsealed_met: u64,
     /// Damaged files met since the mount began.
     pub damaged_met: u64,
+    /// Names met that do not authenticate.
+    pub undecryptable_names: u64,
+    /// Files that could not be sealed.
+    pub failed_seals: u64,
 }
 
 /// How a mount ended.

@@ -132,6 +132,23 @@ pub fn forbid_dumps() -> io::Result<()> {
     Ok(())
 }
 
+/// Raises the limit on open files as far as this process may; a daemon holds
+/// a descriptor for each file that is open in its mount.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )?;
+    Ok(())
+}
+
 /// Gives up for good the right to gain privileges by executing a program
 /// (`PR_SET_NO_NEW_PRIVS`). Not for ordinary users who mount: it disarms the
 /// setuid bit of fusermount3.
