@@ -1,1 +1,110 @@
-//! Placeholder.
+//! Floor 7: what was typed, what it means, and how it ended.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`args`] | the words of the command line (clap) |
+//! | [`options`] | `-o LIST`, in the manner of mount(8) |
+//! | [`size`] | sizes and durations as people write them |
+//! | [`plan`] | from the words to a checked [`crate::mount::MountPlan`] |
+//! | [`unlock`] | where a passphrase comes from |
+//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`] | the commands |
+//! | [`pages`] | shell completions and manual pages |
+//! | [`log`] | where messages go: terminal first, syslog for daemons |
+//! | [`exit`] | the exit codes |
+
+pub mod args;
+pub mod exit;
+pub mod info;
+pub mod init;
+pub mod log;
+pub mod mount;
+pub mod options;
+pub mod pages;
+pub mod plan;
+pub mod size;
+pub mod status;
+pub mod unlock;
+pub mod unmount;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::mount::launch::DAEMON_ARGUMENT;
+use args::{Cli, Command, HelperCli};
+
+/// Runs keepfs as the process with these arguments, the program's name first,
+/// and returns its exit code. Messages are printed here.
+#[must_use]
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    if arguments.get(1).is_some_and(|word| word == DAEMON_ARGUMENT) {
+        log::start();
+        return mount::daemon().into();
+    }
+    let program = arguments.first().map(Path::new).and_then(Path::file_name);
+    let helper = program.is_some_and(|name| name == "mount.keepfs" || name == "mount.fuse.keepfs");
+    let parsed = if helper {
+        HelperCli::try_parse_from(arguments).map(HelperCli::into_command)
+    } else {
+        Cli::try_parse_from(arguments).map(|cli| cli.command)
+    };
+    let command = match parsed {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and version are "errors" of clap with the code 0.
+            return match error.print() {
+                Ok(()) if error.exit_code() == 0 => exit::Exit::Done,
+                Ok(()) => exit::Exit::Usage,
+                Err(_) => exit::Exit::Failure,
+            }
+            .into();
+        }
+    };
+    log::start();
+    match run(command) {
+        Ok(()) => exit::Exit::Done.into(),
+        Err(error) => {
+            complain(&error);
+            exit::of(&error).into()
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init(words) => init::run(words),
+        Command::Mount(words) => mount::run(words),
+        Command::Unmount(words) => unmount::run(&words),
+        Command::Info(words) => info::run(&words),
+        Command::Status(words) => status::run(&words),
+        Command::Completions(words) => pages::completions(&words),
+        Command::Man(words) => pages::man(&words),
+    }
+}
+
+/// Prints what went wrong as one line on standard error.
+fn complain(error: &anyhow::Error) {
+    // With standard error closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "keepfs: {error:#}");
+}
+
+/// Prints a result on standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
+        // Whoever read us has seen enough, like head(1).
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Prints a result as JSON on standard output.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}

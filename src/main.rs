@@ -1,3 +1,7 @@
 //! The `keepfs` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keepfs::cli::main(std::env::args_os().collect())
+}

@@ -3,9 +3,13 @@
 //! | room | system calls for |
 //! |---|---|
 //! | [`fs`] | the backing: directories, files, their metadata |
-//! | [`fuse_device`] | `/dev/fuse`, seen from a running mount |
 //! | [`caller`] | on whose behalf a thread creates: fsuid, fsgid, umask |
+//! | [`fuse_device`] | `/dev/fuse`, seen from a running mount |
+//! | [`mount`] | attaching to and detaching from the mount table |
+//! | [`process`] | sessions, signals, memory hardening, waiting for processes |
 
 pub mod caller;
 pub mod fs;
 pub mod fuse_device;
+pub mod mount;
+pub mod process;

@@ -1,0 +1,318 @@
+//! The words of the command line. What they mean is decided elsewhere.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use super::{exit, size};
+use crate::codec::geometry::Geometry;
+
+/// Everything that can be typed after `keepfs`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keepfs",
+    version,
+    about = "An encrypted file system for folders that somebody else stores",
+    long_about = "An encrypted file system for folders that somebody else stores.\n\n\
+        A vault is an ordinary directory that holds only ciphertext, one file for each of \
+        yours; give it to a sync service, a NAS or a USB stick. Mounted with its passphrase \
+        it shows your files as they are.",
+    after_long_help = help_end(),
+    arg_required_else_help = true,
+    max_term_width = 100,
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new vault
+    Init(InitArgs),
+    /// Show a vault's files at a mount point
+    Mount(MountArgs),
+    /// Take a mount off and wait until everything is in the vault
+    #[command(visible_alias = "umount")]
+    Unmount(UnmountArgs),
+    /// Show what a vault says about itself; needs no passphrase
+    Info(InfoArgs),
+    /// Show what is mounted
+    Status(StatusArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them into a directory
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+fn help_end() -> String {
+    format!(
+        "Examples:\n  \
+         keepfs init ~/Sync/private           make a vault\n  \
+         keepfs mount ~/Sync/private ~/open   work in ~/open\n  \
+         keepfs unmount ~/open                close it\n\n\
+         Exit codes:\n{}",
+        exit::table()
+    )
+}
+
+/// Where the passphrase comes from. Without any of these: a prompt on a
+/// terminal, else the first line of standard input.
+#[derive(Debug, Default, Args)]
+pub struct PassphraseArgs {
+    /// Read the passphrase from the first line of FILE
+    #[arg(long, value_name = "FILE", conflicts_with = "extpass")]
+    pub passfile: Option<PathBuf>,
+    /// Read the passphrase from the first line that CMD prints
+    ///
+    /// Given once, CMD is split into words as a shell would. Given several
+    /// times, the first is the program and the others are its arguments, as
+    /// they are.
+    #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
+    pub extpass: Vec<String>,
+}
+
+/// `keepfs init`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  keepfs init ~/Sync/private
+  keepfs init --chunk-size 64KiB --label laptop ~/Sync/private
+  pass show vault | keepfs init ~/Sync/private")]
+pub struct InitArgs {
+    /// The vault's directory; it must be empty or not exist yet
+    pub vault: PathBuf,
+    /// Size of the pieces a file is encrypted in, from 4KiB to 1MiB
+    ///
+    /// Small pieces make small changes cheap; large ones make large files a
+    /// little smaller. It cannot be changed later.
+    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = size::chunk_size)]
+    pub chunk_size: Geometry,
+    /// Memory that unlocking takes, from 64MiB to 4GiB [default: 256MiB, or a
+    /// quarter of this machine's]
+    #[arg(long, value_name = "SIZE", value_parser = size::kdf_memory)]
+    pub kdf_memory: Option<u32>,
+    /// Passes over that memory, from 3 to 20 [default: what takes about one
+    /// second]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=20))]
+    pub kdf_passes: Option<u32>,
+    /// A name for this passphrase, at most 64 bytes; anyone can read it
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true,
+          value_parser = size::label)]
+    pub label: String,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the passphrase comes from.
+    #[command(flatten)]
+    pub passphrase: PassphraseArgs,
+}
+
+/// `keepfs mount`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  keepfs mount ~/Sync/private ~/open
+  keepfs mount --read-only --passfile /root/key /srv/vault /mnt
+  keepfs mount --extpass 'pass show vault' ~/Sync/private ~/open
+In /etc/fstab, with a link /sbin/mount.keepfs to this program:
+  /srv/vault  /mnt  keepfs  noauto,nofail,passfile=/root/key  0  0
+
+Options for -o, separated by commas:
+  ro, rw, exec, noexec, suid, nosuid, dev, nodev, atime, noatime, diratime, nodiratime
+                        as in mount(8); nosuid, nodev and noatime unless told otherwise
+  allow_other, strict, nonempty, writeback, no_writeback
+  cache_timeout=SECONDS, passfile=FILE
+  fsname=NAME           shown as the source instead of the vault's path
+  defaults, async, relatime, auto, noauto, nofail, user, nouser, users, owner, group,
+  _netdev, comment=..., x-...
+                        accepted; they are for others to act on")]
+pub struct MountArgs {
+    /// The vault's directory
+    pub vault: PathBuf,
+    /// An empty directory to show the files in
+    pub mountpoint: PathBuf,
+    /// Stay in the foreground until unmounted
+    #[arg(short, long)]
+    pub foreground: bool,
+    /// Allow no changes
+    #[arg(short, long)]
+    pub read_only: bool,
+    /// Let other users in, as the files' modes allow
+    ///
+    /// An ordinary user needs user_allow_other in /etc/fuse.conf for this.
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Options in the manner of mount(8), see below
+    #[arg(short = 'o', value_name = "LIST", action = ArgAction::Append)]
+    pub options: Vec<String>,
+    /// How long the kernel may trust names and attributes without asking
+    /// again [default: 1]
+    ///
+    /// Set it to 0 where a sync client changes the vault while it is mounted
+    /// and every change must show at once.
+    #[arg(long, value_name = "SECONDS", value_parser = size::seconds)]
+    pub cache_timeout: Option<Duration>,
+    /// Hand each write over at once instead of letting the kernel gather them
+    #[arg(long)]
+    pub no_writeback: bool,
+    /// Refuse files that were not sealed or do not match their seal
+    #[arg(long)]
+    pub strict: bool,
+    /// Where the passphrase comes from.
+    #[command(flatten)]
+    pub passphrase: PassphraseArgs,
+    /// Take unknown `-o` options for granted (`mount -s`).
+    #[arg(skip)]
+    pub sloppy: bool,
+    /// Check everything, mount nothing (`mount -f`).
+    #[arg(skip)]
+    pub fake: bool,
+}
+
+/// `keepfs unmount`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  keepfs unmount ~/open
+  keepfs unmount --lazy ~/open")]
+pub struct UnmountArgs {
+    /// Where the vault is mounted
+    pub mountpoint: PathBuf,
+    /// Detach it even if it is in use; it ends when its last user does
+    #[arg(short, long)]
+    pub lazy: bool,
+}
+
+/// `keepfs info`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  keepfs info ~/Sync/private
+  keepfs info --json ~/Sync/private | jq -r .fingerprint")]
+pub struct InfoArgs {
+    /// The vault's directory
+    pub vault: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `keepfs status`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  keepfs status
+  keepfs status --json ~/open | jq .mounts[0].open_for_writing")]
+pub struct StatusArgs {
+    /// Show this mount only
+    pub mountpoint: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `keepfs completions`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  keepfs completions bash > ~/.local/share/bash-completion/completions/keepfs
+  keepfs completions fish > ~/.config/fish/completions/keepfs.fish")]
+pub struct CompletionsArgs {
+    /// Which shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `keepfs man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Where to write the pages; without it keepfs(1) is printed
+    pub directory: Option<PathBuf>,
+}
+
+/// What mount(8) passes to a helper `mount.TYPE`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mount.keepfs",
+    version,
+    about = "Mounts a keepfs vault for mount(8)"
+)]
+pub struct HelperCli {
+    /// The vault's directory
+    pub vault: PathBuf,
+    /// An empty directory to show the files in
+    pub mountpoint: PathBuf,
+    /// Options in the manner of mount(8)
+    #[arg(short = 'o', value_name = "LIST", action = ArgAction::Append)]
+    pub options: Vec<String>,
+    /// Pass over unknown options
+    #[arg(short)]
+    pub sloppy: bool,
+    /// Check everything, mount nothing
+    #[arg(short)]
+    pub fake: bool,
+    /// Accepted: there is no mtab to write
+    #[arg(short)]
+    pub no_mtab: bool,
+    /// Accepted
+    #[arg(short)]
+    pub verbose: bool,
+    /// Accepted
+    #[arg(short = 't', value_name = "TYPE")]
+    pub fs_type: Option<String>,
+}
+
+impl HelperCli {
+    /// The same as a [`Command::Mount`].
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        Command::Mount(MountArgs {
+            vault: self.vault,
+            mountpoint: self.mountpoint,
+            foreground: false,
+            read_only: false,
+            allow_other: false,
+            options: self.options,
+            cache_timeout: None,
+            no_writeback: false,
+            strict: false,
+            passphrase: PassphraseArgs::default(),
+            sloppy: self.sloppy,
+            fake: self.fake,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        HelperCli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_mount_passes_to_its_helper_is_understood() {
+        let words = "mount.keepfs /v /m -sfnv -o rw,nofail -t fuse.keepfs";
+        let helper = HelperCli::try_parse_from(words.split(' ')).unwrap();
+        let Command::Mount(mount) = helper.into_command() else {
+            panic!("not a mount");
+        };
+        assert_eq!(mount.options, ["rw,nofail"]);
+        assert!(mount.sloppy && mount.fake);
+    }
+
+    #[test]
+    fn umount_is_unmount() {
+        let cli = Cli::try_parse_from(["keepfs", "umount", "-l", "/m"]).unwrap();
+        assert!(matches!(cli.command, Command::Unmount(words) if words.lazy));
+    }
+}

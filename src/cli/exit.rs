@@ -1,0 +1,286 @@
+//! How keepfs ends: the only place where exit codes are chosen.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use super::mount::SlotsError;
+use super::options::OptionError;
+use super::unlock::PassphraseError;
+use crate::codec::kdf::{EmptyPassphrase, KdfError};
+use crate::codec::vault::{SlotError, VaultFileError};
+use crate::mount::control::ControlError;
+use crate::mount::daemon::ServeError;
+use crate::mount::launch::LaunchError;
+use crate::mount::point::PointError;
+use crate::mount::unmount::UnmountError;
+use crate::sys::mount::MountError;
+use crate::vault::{InitError, LockError, UnlockError, VaultError};
+
+macro_rules! exits {
+    ($($name:ident = $code:literal, $meaning:literal;)*) => {
+        /// Every way to end. The numbers are a promise to scripts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Exit {
+            $(#[doc = $meaning] $name = $code,)*
+        }
+
+        impl Exit {
+            /// All of them, by number.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The number.
+            #[must_use]
+            pub const fn code(self) -> u8 {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+
+            /// What it means, for help and manual.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+exits! {
+    Done = 0, "done";
+    Failure = 1, "something else failed; the message says what";
+    Usage = 2, "the command line or an -o list was not understood";
+    NotAVault = 3, "there is no vault at that path";
+    VaultDamaged = 4, "keepfs.vault or every key slot is damaged";
+    NeedsNewer = 5, "the vault needs a newer keepfs";
+    WrongPassphrase = 6, "the passphrase opens no key slot";
+    NoPassphrase = 7, "no passphrase could be read, or the two typed differ";
+    VaultInUse = 8, "the vault is already mounted on this machine";
+    MountPoint = 9, "the mount point is missing, in use, not empty, not yours, or overlaps the vault";
+    FuseMissing = 10, "FUSE is missing: no /dev/fuse or no fusermount3";
+    MountRefused = 11, "the kernel or fusermount3 refused the mount";
+    NotMounted = 12, "no keepfs mount is at that path";
+    Busy = 13, "the mount is in use";
+    NotSaved = 14, "not everything could be written to the vault";
+    NotEmpty = 15, "init: the directory is not empty, no directory, or a vault already";
+    KdfCost = 16, "the passphrase's key derivation costs more than this machine allows, or too little";
+    Backing = 17, "the vault's directory cannot be read or written";
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// All codes and their meanings, a line each.
+#[must_use]
+pub fn table() -> String {
+    let mut table = String::new();
+    for exit in Exit::ALL {
+        writeln!(table, "  {:>2}  {}", exit.code(), exit.meaning())
+            .expect("a String takes everything");
+    }
+    table
+}
+
+/// How to end after `error`: the first cause in its chain that has a code of
+/// its own decides.
+#[must_use]
+pub fn of(error: &anyhow::Error) -> Exit {
+    error.chain().find_map(of_cause).unwrap_or(Exit::Failure)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    macro_rules! first_of {
+        ($($known:ty => $code:expr),* $(,)?) => {
+            $(if let Some(error) = cause.downcast_ref::<$known>() {
+                return Some($code(error));
+            })*
+        };
+    }
+    first_of! {
+        OptionError => |_: &OptionError| Exit::Usage,
+        PassphraseError => |_: &PassphraseError| Exit::NoPassphrase,
+        EmptyPassphrase => |_: &EmptyPassphrase| Exit::NoPassphrase,
+        SlotsError => of_slots,
+        PointError => of_point,
+        LaunchError => of_launch,
+        ServeError => of_serve,
+        VaultError => of_vault,
+        InitError => of_init,
+        KdfError => of_kdf,
+        UnmountError => of_unmount,
+        ControlError => |_: &ControlError| Exit::Failure,
+    }
+    None
+}
+
+fn of_point(error: &PointError) -> Exit {
+    match error {
+        PointError::SameVault { .. } => Exit::VaultInUse,
+        PointError::Missing(_)
+        | PointError::NotDirectory(_)
+        | PointError::NotEmpty(_)
+        | PointError::NotOwned(_)
+        | PointError::AlreadyMounted { .. }
+        | PointError::VaultInside { .. }
+        | PointError::InsideVault { .. }
+        | PointError::Dead { .. }
+        | PointError::Io { .. } => Exit::MountPoint,
+    }
+}
+
+fn of_launch(error: &LaunchError) -> Exit {
+    match error {
+        LaunchError::Refused { code, .. } => {
+            let known = Exit::ALL.iter().find(|exit| exit.code() == *code);
+            known.copied().unwrap_or(Exit::Failure)
+        }
+        LaunchError::Died(_) | LaunchError::Io(_) => Exit::Failure,
+    }
+}
+
+fn of_serve(error: &ServeError) -> Exit {
+    match error {
+        ServeError::Passphrase(_) => Exit::NoPassphrase,
+        ServeError::Vault { error, .. } => of_vault(error),
+        ServeError::Lock { error, .. } => of_lock(error),
+        ServeError::Unlock { error, .. } => of_unlock(error),
+        ServeError::View(_) => Exit::Backing,
+        ServeError::Mount { error, .. } => of_mount(error),
+        ServeError::Session(_) => Exit::MountRefused,
+        ServeError::NotSaved(_) => Exit::NotSaved,
+        ServeError::Process { .. } | ServeError::Unheard(_) => Exit::Failure,
+    }
+}
+
+fn of_mount(error: &MountError) -> Exit {
+    match error {
+        MountError::NoDevice(_) | MountError::NoHelper => Exit::FuseMissing,
+        MountError::Busy => Exit::Busy,
+        MountError::HelperRefused(_) | MountError::Kernel { .. } => Exit::MountRefused,
+    }
+}
+
+fn of_kdf(error: &KdfError) -> Exit {
+    match error {
+        KdfError::AboveCap { .. } | KdfError::BelowFloor { .. } | KdfError::OutOfMemory { .. } => {
+            Exit::KdfCost
+        }
+        KdfError::PassphraseTooLong => Exit::NoPassphrase,
+    }
+}
+
+fn of_vault(error: &VaultError) -> Exit {
+    match error {
+        VaultError::Missing | VaultError::NotADirectory | VaultError::NotAVault => Exit::NotAVault,
+        VaultError::NotRegular => Exit::VaultDamaged,
+        VaultError::Malformed(error) => of_vault_file(error),
+        VaultError::Backing { .. } => Exit::Backing,
+    }
+}
+
+fn of_vault_file(error: &VaultFileError) -> Exit {
+    match error {
+        VaultFileError::UnknownVersion(_) => Exit::NeedsNewer,
+        VaultFileError::BadLength { .. }
+        | VaultFileError::BadMagic
+        | VaultFileError::BadChunkSize(_)
+        | VaultFileError::ReservedNotZero => Exit::VaultDamaged,
+    }
+}
+
+fn of_slots(error: &SlotsError) -> Exit {
+    match error {
+        SlotsError::None | SlotsError::AllBad(_) => Exit::VaultDamaged,
+        SlotsError::AllNewer => Exit::NeedsNewer,
+    }
+}
+
+fn of_lock(error: &LockError) -> Exit {
+    match error {
+        LockError::AlreadyLocked => Exit::VaultInUse,
+        LockError::LocksUnsupported | LockError::Backing(_) => Exit::Backing,
+    }
+}
+
+fn of_unlock(error: &UnlockError) -> Exit {
+    match error {
+        UnlockError::NoSlots => Exit::VaultDamaged,
+        UnlockError::NoSlotOfKind(_) | UnlockError::WrongCredential => Exit::WrongPassphrase,
+        UnlockError::Slot(error) => of_slot(error),
+    }
+}
+
+fn of_slot(error: &SlotError) -> Exit {
+    match error {
+        SlotError::Kdf(error) => of_kdf(error),
+        SlotError::UnknownVersion(_) | SlotError::UnknownKind(_) => Exit::NeedsNewer,
+        SlotError::WrongKey | SlotError::KindMismatch { .. } => Exit::WrongPassphrase,
+        SlotError::BadLength { .. }
+        | SlotError::BadMagic
+        | SlotError::ReservedNotZero
+        | SlotError::BadLabel
+        | SlotError::ForeignVault(_)
+        | SlotError::NotAuthentic
+        | SlotError::FingerprintMismatch => Exit::VaultDamaged,
+        SlotError::Random(_) => Exit::Failure,
+    }
+}
+
+fn of_init(error: &InitError) -> Exit {
+    match error {
+        InitError::AlreadyAVault
+        | InitError::NotEmpty
+        | InitError::SlotsWithoutVault
+        | InitError::NotADirectory => Exit::NotEmpty,
+        InitError::Slot(error) => of_slot(error),
+        InitError::Random(_) => Exit::Failure,
+        InitError::Backing(_) => Exit::Backing,
+    }
+}
+
+fn of_unmount(error: &UnmountError) -> Exit {
+    match error {
+        UnmountError::NotMounted(_) | UnmountError::NotKeepfs { .. } => Exit::NotMounted,
+        UnmountError::Busy { .. } => Exit::Busy,
+        UnmountError::NotSynced { .. } | UnmountError::NotSaved(_) | UnmountError::Vanished => {
+            Exit::NotSaved
+        }
+        UnmountError::Mount { error, .. } => of_mount(error),
+        UnmountError::Io { .. } => Exit::Failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_numbers_from_zero_without_a_gap() {
+        for (code, exit) in (0..).zip(Exit::ALL) {
+            assert_eq!(exit.code(), code);
+        }
+    }
+
+    #[test]
+    fn the_first_cause_that_is_known_decides() {
+        let known = UnmountError::NotMounted("/m".into());
+        let error = anyhow::Error::new(known).context("while testing");
+        assert_eq!(of(&error), Exit::NotMounted);
+        assert_eq!(of(&anyhow::anyhow!("unheard of")), Exit::Failure);
+    }
+
+    #[test]
+    fn a_daemon_s_code_is_passed_on() {
+        let refused = |code| LaunchError::Refused {
+            code,
+            message: String::new(),
+        };
+        assert_eq!(of_launch(&refused(6)), Exit::WrongPassphrase);
+        assert_eq!(of_launch(&refused(200)), Exit::Failure);
+    }
+}

@@ -1,0 +1,185 @@
+//! From the words of `keepfs mount` to a checked plan. Everything that can be
+//! wrong without the passphrase is found here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::{MountArgs, PassphraseArgs};
+use super::options::{MountOptions, OptionError, Unknown};
+use crate::mount::point::{self, NonEmpty, PointError};
+use crate::mount::{MountPlan, Trust, Writes};
+use crate::sys::mount::{Audience, MountFlag};
+
+/// How long the kernel trusts names and attributes unless told otherwise.
+const CACHE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The options of a mount, from `-o` lists and flags together.
+///
+/// # Errors
+/// The first option that is wrong.
+pub fn options(words: &MountArgs) -> Result<MountOptions, OptionError> {
+    let unknown = if words.sloppy {
+        Unknown::Ignored
+    } else {
+        Unknown::Refused
+    };
+    let mut options = MountOptions::default();
+    for list in &words.options {
+        options.read(list, unknown)?;
+    }
+    // A flag is stronger than a list, wherever it stands.
+    let raise = |option: &mut Option<bool>, flag: bool, to: bool| {
+        if flag {
+            *option = Some(to);
+        }
+    };
+    raise(&mut options.read_only, words.read_only, true);
+    raise(&mut options.allow_other, words.allow_other, true);
+    raise(&mut options.strict, words.strict, true);
+    raise(&mut options.writeback, words.no_writeback, false);
+    options.cache_timeout = words.cache_timeout.or(options.cache_timeout);
+    Ok(options)
+}
+
+/// Where the passphrase comes from: the flags, else `passfile=`.
+#[must_use]
+pub fn passphrase_source(words: PassphraseArgs, options: &MountOptions) -> PassphraseArgs {
+    let flags_say = words.passfile.is_some() || !words.extpass.is_empty();
+    match &options.passfile {
+        Some(path) if !flags_say => PassphraseArgs {
+            passfile: Some(path.clone()),
+            extpass: Vec::new(),
+        },
+        Some(_) | None => words,
+    }
+}
+
+/// Checks the mount point and puts the plan together. `vault` is absolute and
+/// free of symbolic links.
+///
+/// # Errors
+/// What speaks against the mount point.
+pub fn plan(
+    vault: PathBuf,
+    words: &MountArgs,
+    options: &MountOptions,
+) -> Result<MountPlan, PointError> {
+    let non_empty = match options.non_empty {
+        Some(true) => NonEmpty::Allowed,
+        Some(false) | None => NonEmpty::Refused,
+    };
+    let point = point::check(&vault, &words.mountpoint, non_empty)?;
+    let source = match &options.fs_name {
+        Some(name) => OsString::from(name),
+        None => vault.clone().into_os_string(),
+    };
+    Ok(MountPlan {
+        vault,
+        point,
+        source,
+        flags: flags(options),
+        audience: match options.allow_other {
+            Some(true) => Audience::Everyone,
+            Some(false) | None => Audience::Owner,
+        },
+        cache_timeout: options.cache_timeout.unwrap_or(CACHE_TIMEOUT),
+        writes: match options.writeback {
+            Some(false) => Writes::AtOnce,
+            Some(true) | None => Writes::Gathered,
+        },
+        trust: match options.strict {
+            Some(true) => Trust::Strict,
+            Some(false) | None => Trust::Lenient,
+        },
+    })
+}
+
+/// The kernel's restrictions: nosuid, nodev and noatime unless lifted.
+fn flags(options: &MountOptions) -> Vec<MountFlag> {
+    let lifted = |option: Option<bool>| option == Some(true);
+    let asked_not = |option: Option<bool>| option == Some(false);
+    let table = [
+        (MountFlag::ReadOnly, options.read_only == Some(true)),
+        (MountFlag::NoSuid, !lifted(options.suid)),
+        (MountFlag::NoDev, !lifted(options.dev)),
+        (MountFlag::NoExec, asked_not(options.exec)),
+        (MountFlag::NoAtime, !lifted(options.atime)),
+        (MountFlag::NoDirAtime, asked_not(options.dir_atime)),
+    ];
+    let set = table.into_iter().filter(|(_, set)| *set);
+    set.map(|(flag, _)| flag).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
+    use super::*;
+    use crate::cli::args::{Cli, Command};
+    use clap::Parser;
+
+    fn words(line: &str) -> MountArgs {
+        let line = format!("keepfs mount /v /m {line}");
+        match Cli::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .command
+        {
+            Command::Mount(words) => words,
+            _ => panic!("not a mount"),
+        }
+    }
+
+    fn flags_of(line: &str) -> Vec<MountFlag> {
+        flags(&options(&words(line)).unwrap())
+    }
+
+    #[test]
+    fn a_mount_is_nosuid_nodev_noatime_unless_told_otherwise() {
+        use MountFlag::{NoAtime, NoDev, NoExec, NoSuid, ReadOnly};
+        assert_eq!(flags_of(""), [NoSuid, NoDev, NoAtime]);
+        assert_eq!(flags_of("-o suid,dev,atime"), []);
+        assert_eq!(
+            flags_of("-o ro,noexec"),
+            [ReadOnly, NoSuid, NoDev, NoExec, NoAtime]
+        );
+    }
+
+    #[test]
+    fn a_flag_is_stronger_than_a_list() {
+        let options = options(&words(
+            "--read-only --no-writeback --cache-timeout 3 -o rw,writeback,cache_timeout=9",
+        ))
+        .unwrap();
+        assert_eq!(options.read_only, Some(true));
+        assert_eq!(options.writeback, Some(false));
+        assert_eq!(options.cache_timeout, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_passphrase_flag_is_stronger_than_the_list() {
+        let from_list = options(&words("-o passfile=/list")).unwrap();
+        let source = |line| passphrase_source(words(line).passphrase, &from_list);
+        assert_eq!(source("").passfile.unwrap().to_str(), Some("/list"));
+        assert_eq!(
+            source("--passfile /flag").passfile.unwrap().to_str(),
+            Some("/flag")
+        );
+        let program = source("--extpass program");
+        assert!(program.passfile.is_none());
+        assert_eq!(program.extpass, ["program"]);
+    }
+
+    #[test]
+    fn the_source_is_the_vault_unless_named() {
+        let base = tempfile::tempdir().unwrap();
+        let (vault, point) = (base.path().join("v"), base.path().join("m"));
+        std::fs::create_dir(&vault).unwrap();
+        std::fs::create_dir(&point).unwrap();
+        for (line, source) in [("", vault.to_str().unwrap()), ("-o fsname=a", "a")] {
+            let mut words = words(line);
+            words.mountpoint = point.clone();
+            let plan = plan(vault.clone(), &words, &options(&words).unwrap()).unwrap();
+            assert_eq!(plan.source.to_str(), Some(source));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! `keepfs status`
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::args::StatusArgs;
+use crate::mount::control::{self, ControlError, Status};
+use crate::mount::table::{self, MountEntry, printable};
+use crate::mount::unmount;
+
+/// What `--json` prints. Fields are added, never changed.
+#[derive(Serialize)]
+struct Report {
+    mounts: Vec<Mount>,
+}
+
+#[derive(Serialize)]
+struct Mount {
+    mountpoint: String,
+    /// What mountinfo shows as the source.
+    source: String,
+    read_only: bool,
+    /// Whether a daemon answers; without one the fields below are null.
+    alive: bool,
+    vault: Option<String>,
+    pid: Option<u32>,
+    since: Option<String>,
+    strict: Option<bool>,
+    open_for_writing: Option<u64>,
+    unsealed_met: Option<u64>,
+    damaged_met: Option<u64>,
+    undecryptable_names: Option<u64>,
+    failed_seals: Option<u64>,
+    version: Option<String>,
+    #[serde(skip)]
+    trouble: Option<String>,
+}
+
+impl Mount {
+    fn ask(entry: &MountEntry) -> Self {
+        let (status, trouble) = match control::status(entry) {
+            Ok(status) => (Some(status), None),
+            Err(error) => (None, Some(error)),
+        };
+        let trouble = trouble.map(|error| match error {
+            ControlError::Unreachable if unmount::is_dead(&entry.point) => {
+                "dead: its process is gone; keepfs unmount cleans it up".to_owned()
+            }
+            ControlError::Unreachable
+            | ControlError::Vanished
+            | ControlError::Garbled
+            | ControlError::Io(_) => error.to_string(),
+        });
+        let field = |get: fn(&Status) -> u64| status.as_ref().map(get);
+        Self {
+            mountpoint: printable(entry.point.as_os_str()),
+            source: printable(&entry.source),
+            read_only: entry.is_read_only(),
+            alive: status.is_some(),
+            pid: status.as_ref().map(|status| status.pid),
+            since: status.as_ref().map(|status| utc(status.since)),
+            strict: status.as_ref().map(|status| status.strict),
+            open_for_writing: field(|status| status.open_for_writing),
+            unsealed_met: field(|status| status.unsealed_met),
+            damaged_met: field(|status| status.damaged_met),
+            undecryptable_names: field(|status| status.undecryptable_names),
+            failed_seals: field(|status| status.failed_seals),
+            version: status.as_ref().map(|status| status.version.clone()),
+            vault: status.map(|status| status.vault),
+            trouble,
+        }
+    }
+
+    fn shown(&self) -> String {
+        let mut text = format!("{}\n", self.mountpoint);
+        let mut line = |name: &str, value: &str| {
+            writeln!(text, "  {name:<17} {value}").expect("a String takes everything");
+        };
+        line("vault", self.vault.as_ref().unwrap_or(&self.source));
+        let access = if self.read_only {
+            "read-only"
+        } else {
+            "read and write"
+        };
+        match self.strict {
+            Some(true) => line("access", &format!("{access}, sealed files only")),
+            Some(false) | None => line("access", access),
+        }
+        if let Some(trouble) = &self.trouble {
+            line("state", trouble);
+        }
+        if let Some(since) = &self.since {
+            line("since", since);
+        }
+        let numbers = [
+            ("pid", self.pid.map(u64::from)),
+            ("open for writing", self.open_for_writing),
+            ("unsealed", self.unsealed_met),
+            ("damaged", self.damaged_met),
+            ("unreadable names", self.undecryptable_names),
+            ("failed seals", self.failed_seals),
+        ];
+        for (name, value) in numbers {
+            if let Some(value) = value {
+                line(name, &value.to_string());
+            }
+        }
+        text
+    }
+}
+
+/// `keepfs status`
+///
+/// # Errors
+/// No keepfs mount at the path that was given; those of reading the mount
+/// table.
+pub fn run(words: &StatusArgs) -> anyhow::Result<()> {
+    let mounts: Vec<Mount> = find(words.mountpoint.as_deref())?
+        .iter()
+        .map(Mount::ask)
+        .collect();
+    if words.json {
+        return super::print_json(&Report { mounts });
+    }
+    if mounts.is_empty() {
+        return super::print("nothing is mounted\n");
+    }
+    let shown: Vec<String> = mounts.iter().map(Mount::shown).collect();
+    super::print(&shown.join("\n"))
+}
+
+fn find(point: Option<&Path>) -> anyhow::Result<Vec<MountEntry>> {
+    if let Some(point) = point {
+        return Ok(vec![unmount::find(point)?]);
+    }
+    let mut mounts = table::read()?;
+    mounts.retain(MountEntry::is_keepfs);
+    Ok(mounts)
+}
+
+/// Seconds since 1970 as `2026-11-23T22:48:24Z`; RFC 3339. The calendar is
+/// the proleptic Gregorian one, counted in eras of 400 years from a March.
+fn utc(seconds: u64) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    const ERA_DAYS: u64 = 146_097;
+    let (days, time) = (seconds / DAY, seconds % DAY);
+    // Days since 0000-03-01.
+    let days = days + 719_468;
+    let (era, day) = (days / ERA_DAYS, days % ERA_DAYS);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Months from March have 153 days in every five.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = era * 400 + year + carry;
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_utc() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(951_868_800), "2000-03-01T00:00:00Z");
+        assert_eq!(utc(1_735_689_599), "2024-12-31T23:59:59Z");
+        assert_eq!(utc(4_107_542_400), "2100-03-01T00:00:00Z");
+    }
+}
