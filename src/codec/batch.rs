@@ -343,14 +343,6 @@ pub fn slot_terms(
     })
 }
 
-/// Replaces `out` by `count` hole slots: what punching leaves, for backings
-/// that cannot punch.
-pub fn hole_slots(g: Geometry, count: usize, out: &mut SlotBuf) {
-    let len = count.saturating_mul(g.slot_size());
-    grown(&mut out.bytes, len).fill(0);
-    out.len = len;
-}
-
 /// Seals one chunk into its slot and returns the tag.
 fn seal_slot(keys: &FileKeys, chunk: ChunkNo, plain: &[u8], nonce: &Nonce, slot: &mut [u8]) -> Tag {
     let (nonce_at, rest) = slot.split_at_mut(NONCE_LEN);

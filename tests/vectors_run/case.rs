@@ -7,7 +7,8 @@ use keepfs::codec::geometry::Geometry;
 use keepfs::codec::kdf::KdfCaps;
 use keepfs::codec::keys::{FileKeys, KeyTree};
 use keepfs::codec::vault::VaultFile;
-use keepfs::codec::vault::slot::{Credential, KeyFile, Slot};
+use keepfs::codec::vault::credential::{Credential, KeyFile};
+use keepfs::codec::vault::slot::Slot;
 use keepfs::types::FileId;
 
 /// A machine with 16 GiB, where a case does not say otherwise.

@@ -2,6 +2,7 @@
 
 use crate::codec::Sealed;
 use crate::codec::aead::{NONCE_LEN, Nonce};
+use crate::codec::geometry::Geometry;
 use crate::codec::random::{self, RandomError};
 
 use super::run::Run;
@@ -37,6 +38,14 @@ impl SlotBuf {
     /// Forgets the slots and keeps the memory.
     pub fn clear(&mut self) {
         self.len = 0;
+    }
+
+    /// Holds `count` holes instead: what punching leaves, for backings that
+    /// cannot punch.
+    pub fn fill_with_holes(&mut self, g: Geometry, count: usize) {
+        let len = count.saturating_mul(g.slot_size());
+        grown(&mut self.bytes, len).fill(0);
+        self.len = len;
     }
 
     /// Fresh nonces and room for the slots of `run`; empty until

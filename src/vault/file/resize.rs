@@ -5,7 +5,7 @@ use super::verify::TERM_BYTES;
 use super::write::{Span, to_u64, to_usize};
 use super::{Damage, File, FileError, Tracking};
 use crate::codec::batch::{
-    SealSum, SlotBuf, SlotTerms, Tail, Workers, hole_slots, open_slots, seal_slots,
+    SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots,
 };
 use crate::codec::header::{Header, OpenFlag, SparseFlag};
 use crate::types::{ChunkNo, CipherLen, PlainLen, PlainOff};
@@ -206,7 +206,7 @@ impl File {
         let mut chunk = first.get();
         while chunk < end.get() {
             let count = per_piece.min(end.get() - chunk);
-            hole_slots(self.geometry, to_usize(count), &mut zeros);
+            zeros.fill_with_holes(self.geometry, to_usize(count));
             self.replace_slots(ChunkNo::new(chunk), &[zeros.sealed()])?;
             chunk += count;
         }
