@@ -115,6 +115,31 @@ pub(super) fn set_attr(raw: RawSetAttr) -> SetAttr {
     }
 }
 
+/// Whether a change sets nothing but timestamps.
+pub(super) fn is_times_only(change: &SetAttr) -> bool {
+    (change.mode, change.uid, change.gid) == (None, None, None) && change.size.is_none()
+}
+
+/// Attributes of an object that was deleted: a file without a name.
+pub(super) fn deleted(node: Ino) -> Attr {
+    let never = Time { secs: 0, nanos: 0 };
+    Attr {
+        ino: node,
+        size: 0,
+        blocks: 0,
+        atime: never,
+        mtime: never,
+        ctime: never,
+        kind: FileKind::Regular,
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 4096,
+    }
+}
+
 /// The mode of a MKDIR or CREATE, without type bits.
 pub(super) const fn permissions(mode: u32) -> u32 {
     mode & PERMISSIONS
@@ -263,6 +288,14 @@ pub(super) fn seek(offset: i64, whence: i32) -> Result<(u64, SeekTo), BadRequest
         libc::SEEK_HOLE => Ok((from, SeekTo::Hole)),
         _ => Err(BadRequest::Whence),
     }
+}
+
+/// How much of a COPY_FILE_RANGE is done at once. fuser knows no INTERRUPT: a
+/// caller that is to be killed waits for the copy to end, so it is kept short;
+/// the caller gets a short count and asks again.
+pub(super) fn copy_len(asked: u64) -> u64 {
+    const LIMIT: u64 = 16 << 20;
+    asked.min(LIMIT)
 }
 
 /// fuser's "the buffer was full" in the terms of the view's callbacks. The
