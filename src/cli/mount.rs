@@ -106,6 +106,7 @@ fn serve(announced: &mut bool) -> anyhow::Result<()> {
     let signals = EndSignals::block(InheritedHangup::Override)?;
     let (plan, passphrase) = launch::receive(launch::unbuffered_stdin()?)?;
     process::leave_terminal()?;
+    process::take_name(c"keepfs")?;
     let announce = || -> io::Result<()> {
         launch::report(&StartReport::Ready)?;
         *announced = true;

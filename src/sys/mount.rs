@@ -113,7 +113,9 @@ pub enum MountError {
     #[error("FUSE is not available: cannot open {FUSE_DEVICE} ({0}){advice}", advice = advice(.0))]
     NoDevice(#[source] io::Error),
     /// No helper of libfuse is installed.
-    #[error("fusermount3 is not installed, without which only root can mount; install the package fuse3")]
+    #[error(
+        "fusermount3 is not installed, without which only root can mount; install the package fuse3"
+    )]
     NoHelper,
     /// The helper said no; its own words.
     #[error("fusermount3 refused: {0}")]

@@ -5,6 +5,7 @@
     reason = "mlock, madvise and the signal calls have no safe binding"
 )]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -89,6 +90,16 @@ pub fn spawn_self(name: &str, argument: &str) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
+}
+
+/// Gives this process the name that ps(1) shows and killall(1) takes; started
+/// through `/proc/self/exe` it would be called `exe`.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn take_name(name: &CStr) -> io::Result<()> {
+    rustix::thread::set_name(name)?;
+    Ok(())
 }
 
 /// Makes this process the leader of a session without a terminal; setsid(2).

@@ -30,7 +30,12 @@ fn rewrite(path: &Path, bytes: &[u8]) {
 #[test]
 fn a_wrong_passphrase_has_its_own_code_and_no_hint() {
     let place = Place::new();
-    for wrong in ["correct horsf\n", "correct horse \n", "Correct horse\n", "x\n"] {
+    for wrong in [
+        "correct horsf\n",
+        "correct horse \n",
+        "Correct horse\n",
+        "x\n",
+    ] {
         let ran = run(&mut place.command(&["mount", "v", "m"]), wrong.as_bytes());
         ran.failed(code::WRONG_PASSPHRASE, &["wrong passphrase"]);
         assert!(!ran.stderr.contains(wrong.trim_end()), "{}", ran.stderr);
@@ -42,16 +47,22 @@ fn a_wrong_passphrase_has_its_own_code_and_no_hint() {
 fn what_is_no_vault_is_named() {
     let place = Place::bare();
     for words in [&["info", "v"][..], &["mount", "v", "m"]] {
-        place.unlock(words).failed(code::NOT_A_VAULT, &["no such directory"]);
+        place
+            .unlock(words)
+            .failed(code::NOT_A_VAULT, &["no such directory"]);
     }
     std::fs::write(place.vault(), "a file").unwrap();
     for words in [&["info", "v"][..], &["mount", "v", "m"]] {
-        place.unlock(words).failed(code::NOT_A_VAULT, &["not a directory"]);
+        place
+            .unlock(words)
+            .failed(code::NOT_A_VAULT, &["not a directory"]);
     }
     std::fs::remove_file(place.vault()).unwrap();
     std::fs::create_dir(place.vault()).unwrap();
     for words in [&["info", "v"][..], &["mount", "v", "m"]] {
-        place.unlock(words).failed(code::NOT_A_VAULT, &["keepfs.vault"]);
+        place
+            .unlock(words)
+            .failed(code::NOT_A_VAULT, &["keepfs.vault"]);
     }
 }
 
@@ -65,10 +76,26 @@ fn a_damaged_vault_file_is_damage_and_a_later_one_is_not() {
         ("cut", bytes[..63].to_vec(), code::VAULT_DAMAGED),
         ("too long", [&bytes[..], b"x"].concat(), code::VAULT_DAMAGED),
         ("huge", vec![0; 1 << 20], code::VAULT_DAMAGED),
-        ("other magic", [b"KEEPFSv0", &bytes[8..]].concat(), code::VAULT_DAMAGED),
-        ("reserved byte", [&bytes[..12], b"x", &bytes[13..]].concat(), code::VAULT_DAMAGED),
-        ("chunk size", [&bytes[..10], &[30], &bytes[11..]].concat(), code::VAULT_DAMAGED),
-        ("later format", [&bytes[..8], &[2], &bytes[9..]].concat(), code::NEEDS_NEWER),
+        (
+            "other magic",
+            [b"KEEPFSv0", &bytes[8..]].concat(),
+            code::VAULT_DAMAGED,
+        ),
+        (
+            "reserved byte",
+            [&bytes[..12], b"x", &bytes[13..]].concat(),
+            code::VAULT_DAMAGED,
+        ),
+        (
+            "chunk size",
+            [&bytes[..10], &[30], &bytes[11..]].concat(),
+            code::VAULT_DAMAGED,
+        ),
+        (
+            "later format",
+            [&bytes[..8], &[2], &bytes[9..]].concat(),
+            code::NEEDS_NEWER,
+        ),
     ];
     for (what, bytes, code) in cases {
         rewrite(&file(&good), bytes);
@@ -93,12 +120,28 @@ fn a_damaged_slot_is_damage_and_a_later_one_is_not() {
     let bytes = std::fs::read(&slot).unwrap();
     let cases: &[(&str, Vec<u8>, i32)] = &[
         ("empty", Vec::new(), code::VAULT_DAMAGED),
-        ("cut", bytes[..bytes.len() - 1].to_vec(), code::VAULT_DAMAGED),
+        (
+            "cut",
+            bytes[..bytes.len() - 1].to_vec(),
+            code::VAULT_DAMAGED,
+        ),
         ("too long", [&bytes[..], b"x"].concat(), code::VAULT_DAMAGED),
         ("huge", vec![b'K'; 1 << 20], code::VAULT_DAMAGED),
-        ("later version", [&bytes[..8], &[2], &bytes[9..]].concat(), code::NEEDS_NEWER),
-        ("later kind", [&bytes[..10], &[9], &bytes[11..]].concat(), code::NEEDS_NEWER),
-        ("foreign vault", [&bytes[..32], &[!bytes[32]], &bytes[33..]].concat(), code::VAULT_DAMAGED),
+        (
+            "later version",
+            [&bytes[..8], &[2], &bytes[9..]].concat(),
+            code::NEEDS_NEWER,
+        ),
+        (
+            "later kind",
+            [&bytes[..10], &[9], &bytes[11..]].concat(),
+            code::NEEDS_NEWER,
+        ),
+        (
+            "foreign vault",
+            [&bytes[..32], &[!bytes[32]], &bytes[33..]].concat(),
+            code::VAULT_DAMAGED,
+        ),
     ];
     for (what, bytes, code) in cases {
         rewrite(&slot, bytes);
@@ -171,17 +214,24 @@ fn links_fifos_and_directories_where_files_belong_are_not_opened() {
     };
     let directory = |path: &Path| std::fs::create_dir(path).unwrap();
     let link = |path: &Path| symlink(copy.vault().join("keepfs.vault"), path).unwrap();
+    let kinds: [&dyn Fn(&Path); 3] = [&fifo, &directory, &link];
     let place = Place::new();
-    for with in [&fifo as &dyn Fn(&Path), &directory, &link] {
+    for with in kinds {
         replace(&place.vault().join("keepfs.vault"), with);
-        place.mount(&[]).failed(code::VAULT_DAMAGED, &["not a regular file"]);
-        place.run(&["info", "v"]).failed(code::VAULT_DAMAGED, &["not a regular file"]);
+        place
+            .mount(&[])
+            .failed(code::VAULT_DAMAGED, &["not a regular file"]);
+        place
+            .run(&["info", "v"])
+            .failed(code::VAULT_DAMAGED, &["not a regular file"]);
     }
     let place = Place::new();
     let slot = place.slot();
-    for with in [&fifo as &dyn Fn(&Path), &directory, &link] {
+    for with in kinds {
         replace(&slot, with);
-        place.mount(&[]).failed(code::VAULT_DAMAGED, &["not a regular file"]);
+        place
+            .mount(&[])
+            .failed(code::VAULT_DAMAGED, &["not a regular file"]);
     }
 }
 
@@ -189,23 +239,38 @@ fn links_fifos_and_directories_where_files_belong_are_not_opened() {
 fn init_refuses_what_is_not_empty() {
     let place = Place::new();
     let before = snapshot(&place.vault());
-    place.unlock(CHEAP_INIT).failed(code::NOT_EMPTY, &["already"]);
+    place
+        .unlock(CHEAP_INIT)
+        .failed(code::NOT_EMPTY, &["already"]);
     assert_eq!(snapshot(&place.vault()), before);
     let place = Place::bare();
     std::fs::create_dir(place.vault()).unwrap();
     std::fs::write(place.vault().join("photo"), "mine").unwrap();
-    place.unlock(CHEAP_INIT).failed(code::NOT_EMPTY, &["not empty"]);
+    place
+        .unlock(CHEAP_INIT)
+        .failed(code::NOT_EMPTY, &["not empty"]);
     assert_eq!(snapshot(&place.vault()).len(), 1);
     let place = Place::bare();
     std::fs::write(place.vault(), "a file").unwrap();
-    place.unlock(CHEAP_INIT).failed(code::NOT_EMPTY, &["not a directory"]);
+    place
+        .unlock(CHEAP_INIT)
+        .failed(code::NOT_EMPTY, &["not a directory"]);
 }
 
 #[test]
 fn init_where_nothing_can_be_written_is_the_backing_s_fault() {
     let place = Place::bare();
-    let words = ["init", "--kdf-memory", "64MiB", "--kdf-passes", "3", "/proc/keepfs-test"];
-    place.unlock(&words).failed(code::BACKING, &["/proc/keepfs-test"]);
+    let words = [
+        "init",
+        "--kdf-memory",
+        "64MiB",
+        "--kdf-passes",
+        "3",
+        "/proc/keepfs-test",
+    ];
+    place
+        .unlock(&words)
+        .failed(code::BACKING, &["/proc/keepfs-test"]);
 }
 
 #[test]
@@ -222,11 +287,16 @@ fn a_full_backing_leaves_no_half_vault() {
         .arg(&full)
         .status();
     assert!(mounted.unwrap().success());
-    // The file that fills it looks like a leftover, so that init goes on.
-    let filler = std::fs::write(full.join("filler"), vec![0; 8192]);
-    assert!(filler.is_ok());
+    std::fs::write(full.join("filler"), vec![0; 8192]).unwrap();
     std::fs::create_dir(full.join("v")).unwrap();
-    let words = ["init", "--kdf-memory", "64MiB", "--kdf-passes", "3", "full/v"];
+    let words = [
+        "init",
+        "--kdf-memory",
+        "64MiB",
+        "--kdf-passes",
+        "3",
+        "full/v",
+    ];
     place.unlock(&words).failed(code::BACKING, &["full/v"]);
     assert_eq!(snapshot(&full.join("v")).len(), 0);
 }
@@ -269,7 +339,9 @@ fn missing_fuse_is_said_with_what_to_do() {
             program().display()
         );
         let mut shell = Command::new("unshare");
-        shell.args(["--mount", "sh", "-c", &script]).current_dir(place.root());
+        shell
+            .args(["--mount", "sh", "-c", &script])
+            .current_dir(place.root());
         run(&mut shell, b"").failed(code::FUSE_MISSING, &["/dev/fuse", "modprobe fuse"]);
     } else {
         let mut command = place.command(&["mount", "v", "m"]);
@@ -296,7 +368,9 @@ fn a_mount_the_kernel_refuses_has_its_own_code() {
     {
         eprintln!("passed over: /etc/fuse.conf allows allow_other here");
     } else {
-        place.mount(&["--allow-other"]).failed(code::MOUNT_REFUSED, &["user_allow_other"]);
+        place
+            .mount(&["--allow-other"])
+            .failed(code::MOUNT_REFUSED, &["user_allow_other"]);
     }
 }
 
@@ -304,9 +378,15 @@ fn a_mount_the_kernel_refuses_has_its_own_code() {
 fn what_is_not_mounted_cannot_be_unmounted_or_shown() {
     let place = Place::new();
     for command in ["unmount", "status"] {
-        place.run(&[command, "m"]).failed(code::NOT_MOUNTED, &["nothing is mounted"]);
-        place.run(&[command, "nosuch"]).failed(code::NOT_MOUNTED, &["nothing is mounted"]);
-        place.run(&[command, "/proc"]).failed(code::NOT_MOUNTED, &["not a keepfs mount"]);
+        place
+            .run(&[command, "m"])
+            .failed(code::NOT_MOUNTED, &["nothing is mounted"]);
+        place
+            .run(&[command, "nosuch"])
+            .failed(code::NOT_MOUNTED, &["nothing is mounted"]);
+        place
+            .run(&[command, "/proc"])
+            .failed(code::NOT_MOUNTED, &["not a keepfs mount"]);
     }
 }
 

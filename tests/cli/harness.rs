@@ -53,7 +53,11 @@ impl Ran {
     pub(crate) fn failed(&self, code: i32, words: &[&str]) -> &Self {
         assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
         for word in words {
-            assert!(self.stderr.contains(word), "no {word:?} in: {}", self.stderr);
+            assert!(
+                self.stderr.contains(word),
+                "no {word:?} in: {}",
+                self.stderr
+            );
         }
         assert_eq!(self.stdout, "", "results of a failed command");
         // One line, in words: no panic, no Debug dump.
@@ -92,7 +96,10 @@ pub(crate) fn is_root() -> bool {
 /// Prepares a run of the command in a clean environment.
 pub(crate) fn keepfs(words: &[&str]) -> Command {
     let mut command = Command::new(program());
-    command.args(words).env_remove("KEEPFS_LOG").stdin(Stdio::null());
+    command
+        .args(words)
+        .env_remove("KEEPFS_LOG")
+        .stdin(Stdio::null());
     command
 }
 
@@ -172,7 +179,10 @@ impl Place {
     /// input.
     #[track_caller]
     pub(crate) fn unlock(&self, words: &[&str]) -> Ran {
-        run(&mut self.command(words), format!("{PASSPHRASE}\n").as_bytes())
+        run(
+            &mut self.command(words),
+            format!("{PASSPHRASE}\n").as_bytes(),
+        )
     }
 
     /// Mounts with these further words.
@@ -236,7 +246,10 @@ pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
 /// Sends a signal by its name as kill(1) knows it.
 pub(crate) fn signal(pid: u32, name: &str) {
     let pid = pid.to_string();
-    let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+    let sent = Command::new("kill")
+        .args(["-s", name, &pid])
+        .status()
+        .unwrap();
     assert!(sent.success());
 }
 

@@ -11,7 +11,15 @@ fn help_shows_examples_and_every_exit_code() {
         let line = format!("{:>2}  {}", exit.code(), exit.meaning());
         assert!(help.stdout.contains(&line), "{line}");
     }
-    for command in ["init", "mount", "unmount", "umount", "info", "status", "completions"] {
+    for command in [
+        "init",
+        "mount",
+        "unmount",
+        "umount",
+        "info",
+        "status",
+        "completions",
+    ] {
         let help = run(&mut keepfs(&[command, "--help"]), b"");
         help.done();
         assert!(help.stdout.contains("Examples:"), "{command}");
@@ -21,7 +29,8 @@ fn help_shows_examples_and_every_exit_code() {
 
 #[test]
 fn the_readme_lists_every_exit_code() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     for exit in keepfs::cli::exit::Exit::ALL {
         let line = format!("| {} | {} |", exit.code(), exit.meaning());
         assert!(readme.contains(&line), "{line}");
@@ -81,16 +90,31 @@ fn manual_pages_are_written_for_every_command() {
     assert!(page.stdout.contains(".TH keepfs 1"), "{}", page.stdout);
     let place = Place::bare();
     place.run(&["man", "m"]).done();
-    for page in ["keepfs.1", "keepfs-mount.1", "keepfs-unmount.1", "keepfs-init.1"] {
+    for page in [
+        "keepfs.1",
+        "keepfs-mount.1",
+        "keepfs-unmount.1",
+        "keepfs-init.1",
+    ] {
         assert!(place.point().join(page).exists(), "{page}");
     }
-    place.run(&["man", "nosuch"]).failed(code::FAILURE, &["nosuch"]);
+    place
+        .run(&["man", "nosuch"])
+        .failed(code::FAILURE, &["nosuch"]);
 }
 
 #[test]
 fn init_prints_what_info_and_json_repeat() {
     let place = Place::bare();
-    let made = place.unlock(&[CHEAP_INIT, &["--json", "--label", "lap\u{e4}top", "--chunk-size", "64k"]].concat()).json();
+    let made = place
+        .unlock(
+            &[
+                CHEAP_INIT,
+                &["--json", "--label", "lap\u{e4}top", "--chunk-size", "64k"],
+            ]
+            .concat(),
+        )
+        .json();
     assert_eq!(made["chunk_size"], 65536);
     assert_eq!(made["kdf_memory_kib"], 65536);
     assert_eq!(made["kdf_passes"], 3);
@@ -104,15 +128,30 @@ fn init_prints_what_info_and_json_repeat() {
     assert_eq!(info["invalid"], serde_json::json!([]));
     let text = place.run(&["info", "v"]);
     text.done();
-    let first_group = made["fingerprint"].as_str().unwrap().split(' ').next().unwrap();
-    assert!(text.stdout.contains(first_group) && text.stdout.contains("64 KiB"), "{}", text.stdout);
-    assert_eq!(snapshot(&place.vault()), before, "looking changed something");
+    let first_group = made["fingerprint"]
+        .as_str()
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    assert!(
+        text.stdout.contains(first_group) && text.stdout.contains("64 KiB"),
+        "{}",
+        text.stdout
+    );
+    assert_eq!(
+        snapshot(&place.vault()),
+        before,
+        "looking changed something"
+    );
 }
 
 #[test]
 fn init_without_a_cost_takes_what_fits_the_machine() {
     let place = Place::bare();
-    let made = place.unlock(&["init", "--kdf-memory", "64MiB", "--json", "v"]).json();
+    let made = place
+        .unlock(&["init", "--kdf-memory", "64MiB", "--json", "v"])
+        .json();
     let passes = made["kdf_passes"].as_u64().unwrap();
     assert!((3..=20).contains(&passes), "{passes}");
     assert_eq!(made["kdf_lanes"], 4);
@@ -147,7 +186,10 @@ fn without_a_passphrase_nothing_happens() {
     refused(&[], "standard input");
     refused(&["--passfile", "nosuch"], "nosuch");
     refused(&["--extpass", "false"], "false");
-    refused(&["--extpass", "/nonexistent/program"], "/nonexistent/program");
+    refused(
+        &["--extpass", "/nonexistent/program"],
+        "/nonexistent/program",
+    );
     refused(&["--extpass", "an 'open quote"], "quote");
     refused(&["--extpass", "true"], "empty");
     std::fs::write(place.root().join("long"), "x".repeat(5000)).unwrap();
@@ -160,10 +202,18 @@ fn without_a_passphrase_nothing_happens() {
 #[test]
 fn a_passphrase_is_read_up_to_the_end_of_its_line_only() {
     let place = Place::new();
-    let script = format!("printf '%s\\nrest' '{PASSPHRASE}' | {{ '{}' mount v m && cat; }}", program().display());
+    let script = format!(
+        "printf '%s\\nrest' '{PASSPHRASE}' | {{ '{}' mount v m && cat; }}",
+        program().display()
+    );
     let mut shell = std::process::Command::new("sh");
     let ran = run(shell.args(["-c", &script]).current_dir(place.root()), b"");
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "rest"), "{}", ran.stderr);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (0, "rest"),
+        "{}",
+        ran.stderr
+    );
     place.run(&["unmount", "m"]).done();
 }
 
@@ -171,6 +221,10 @@ fn a_passphrase_is_read_up_to_the_end_of_its_line_only() {
 fn other_spellings_of_the_same_letters_unlock() {
     let place = Place::bare();
     run(&mut place.command(CHEAP_INIT), "caf\u{e9}\n".as_bytes()).done();
-    run(&mut place.command(&["mount", "v", "m"]), "cafe\u{301}\n".as_bytes()).done();
+    run(
+        &mut place.command(&["mount", "v", "m"]),
+        "cafe\u{301}\n".as_bytes(),
+    )
+    .done();
     place.run(&["unmount", "m"]).done();
 }
