@@ -29,6 +29,8 @@ mod parts;
 mod random;
 pub mod secret;
 mod siv;
+#[cfg(test)]
+mod testing;
 mod text;
 pub mod vault;
 pub mod xattr;

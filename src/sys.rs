@@ -1,9 +1,15 @@
-//! Floor 1: the only place with system calls and `unsafe`.
+//! Floor 1: the only room with system calls and `unsafe`.
 //!
-//! | file | what it holds |
+//! | room | system calls for |
 //! |---|---|
-//! | [`process`] | sessions, signals, memory hardening, waiting for processes |
+//! | [`fs`] | the backing: directories, files, their metadata |
+//! | [`caller`] | on whose behalf a thread creates: fsuid, fsgid, umask |
+//! | [`fuse_device`] | `/dev/fuse`, seen from a running mount |
 //! | [`mount`] | attaching to and detaching from the mount table |
+//! | [`process`] | sessions, signals, memory hardening, waiting for processes |
 
+pub mod caller;
+pub mod fs;
+pub mod fuse_device;
 pub mod mount;
 pub mod process;

@@ -268,3 +268,153 @@ mod portable {
             .map_err(|_| NotAuthentic)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::testing::{bit_flips, hex, hex_array};
+
+    fn secret(bytes: [u8; 32]) -> Secret<32> {
+        Secret::make(|out| *out = bytes)
+    }
+
+    const SUNSCREEN: &[u8] = b"Ladies and Gentlemen of the class of '99: If I could offer you \
+        only one tip for the future, sunscreen would be it.";
+    const SUNSCREEN_CIPHER: &str = "
+        bd6d179d3e83d43b9576579493c0e939572a1700252bfaccbed2902c21396cbb
+        731c7f1b0b4aa6440bf3a82f4eda7e39ae64c6708c54c216cb96b72e1213b452
+        2f8c9ba40db5d945b11b69b982c1bb9e3f3fac2bc369488f76b2383565d3fff9
+        21f9664c97637da9768812f615c68b13b52e";
+
+    /// draft-irtf-cfrg-xchacha-03, appendix A.3.1.
+    #[test]
+    fn the_published_vector_comes_out_and_opens() {
+        let key = secret(hex_array(
+            "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f",
+        ));
+        let nonce = hex_array("404142434445464748494a4b4c4d4e4f5051525354555657");
+        let ad = hex("50515253c0c1c2c3c4c5c6c7");
+        let ad = Ad::xattr_value(&ad);
+        let message = seal_message(&key, &nonce, &ad, SUNSCREEN);
+        let (sealed_nonce, cipher, tag) = split_message(&message).unwrap();
+        assert_eq!(sealed_nonce, &nonce);
+        assert_eq!(cipher, hex(SUNSCREEN_CIPHER));
+        assert_eq!(tag[..], hex("c0875924c1c7987947deafd8780acf49"));
+        assert_eq!(open_message(&key, &ad, &message).unwrap(), SUNSCREEN);
+    }
+
+    /// draft-irtf-cfrg-xchacha-03, section 2.2.1.
+    #[test]
+    fn the_published_subkey_comes_out() {
+        let key = secret(hex_array(
+            "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        ));
+        let nonce = hex_array("000000090000004a00000000314159270000000000000000");
+        assert_eq!(
+            subkey(&key, &nonce)[..],
+            hex("82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc")
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed_and_nothing_is_left_behind() {
+        let key = secret([9; 32]);
+        let message = seal_message(&key, &[3; 24], &Ad::link(), b"somewhere else");
+        for flipped in bit_flips(&message) {
+            let (nonce, cipher, tag) = split_message(&flipped).unwrap();
+            let mut plain = [0xaa; 14];
+            let opened = open(&key, nonce, &Ad::link(), cipher, tag, &mut plain);
+            assert_eq!(opened, Err(NotAuthentic));
+            assert_eq!(plain, [0; 14]);
+        }
+    }
+
+    #[test]
+    fn a_message_opens_only_with_its_associated_data_and_key() {
+        let key = secret([9; 32]);
+        let chunk = |i| Ad::chunk(ChunkNo::new(i));
+        let message = seal_message(&key, &[3; 24], &chunk(7), b"text");
+        assert_eq!(open_message(&key, &chunk(7), &message).unwrap(), b"text");
+        assert_eq!(open_message(&key, &chunk(8), &message), Err(NotAuthentic));
+        assert_eq!(open_message(&key, &Ad::link(), &message), Err(NotAuthentic));
+        assert_eq!(
+            open_message(&secret([8; 32]), &chunk(7), &message),
+            Err(NotAuthentic)
+        );
+    }
+
+    #[test]
+    fn kinds_of_associated_data_never_coincide() {
+        assert_eq!(Ad::header(&[5; 24]).bytes(), [&[0][..], &[5; 24]].concat());
+        assert_eq!(
+            Ad::chunk(ChunkNo::new(0x0203)).bytes(),
+            [1, 3, 2, 0, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(Ad::link().bytes(), b"keepfs link");
+        assert_eq!(Ad::wrapped_key().bytes(), b"");
+    }
+
+    #[test]
+    fn messages_shorter_than_nonce_and_tag_are_refused() {
+        let key = secret([9; 32]);
+        for len in 0..40 {
+            let opened = open_message(&key, &Ad::link(), &vec![0; len]);
+            assert_eq!(opened, Err(NotAuthentic), "{len}");
+        }
+    }
+
+    #[test]
+    fn an_output_of_another_length_is_refused_and_zeroed() {
+        let mut plain = [0xaa; 5];
+        let opened = open(
+            &secret([9; 32]),
+            &[0; 24],
+            &Ad::link(),
+            b"four",
+            &[0; 16],
+            &mut plain,
+        );
+        assert_eq!(opened, Err(NotAuthentic));
+        assert_eq!(plain, [0; 5]);
+    }
+
+    proptest! {
+        /// The build's own path, the pure-Rust path and the crate that does all
+        /// of XChaCha20-Poly1305 by itself agree on every byte.
+        #[test]
+        fn all_implementations_agree(
+            key: [u8; 32],
+            nonce: [u8; 24],
+            ad in proptest::collection::vec(any::<u8>(), 0..80),
+            plain in proptest::collection::vec(any::<u8>(), 0..5000),
+        ) {
+            use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+            let whole = chacha20poly1305::XChaCha20Poly1305::new((&key).into());
+            let payload = Payload { msg: &plain, aad: &ad };
+            let expected = whole.encrypt((&nonce).into(), payload).unwrap();
+
+            let key = secret(key);
+            let message = seal_message(&key, &nonce, &Ad::xattr_value(&ad), &plain);
+            prop_assert_eq!(&message[24..], &expected[..]);
+            prop_assert_eq!(
+                open_message(&key, &Ad::xattr_value(&ad), &message).unwrap(),
+                &plain[..]
+            );
+
+            let inner = (subkey(&key, &nonce), inner_nonce(&nonce));
+            let mut cipher = vec![0; plain.len()];
+            let tag = portable::seal(&inner.0, &inner.1, &ad, &plain, &mut cipher);
+            prop_assert_eq!([&cipher[..], &tag].concat(), expected);
+            let mut back = vec![0; plain.len()];
+            portable::open(&inner.0, &inner.1, &ad, &cipher, &tag, &mut back).unwrap();
+            prop_assert_eq!(&back, &plain);
+            let mut wrong = tag;
+            wrong[0] ^= 1;
+            let refused = portable::open(&inner.0, &inner.1, &ad, &cipher, &wrong, &mut back);
+            prop_assert_eq!(refused, Err(NotAuthentic));
+        }
+    }
+}

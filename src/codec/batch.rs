@@ -4,6 +4,11 @@
 //! Slot i is `nonce 24 || ciphertext || tag 16` under FK with the associated
 //! data `0x01 || u64 i`. The seal is the XOR, over all slots that are not
 //! holes, of `AES-256-CMAC(SK, u64 i || tag_i)`; NIST SP 800-38B, RFC 4493.
+//!
+//! `buf` has the reusable buffer, `run` the numbering of slots.
+
+mod buf;
+mod run;
 
 use aes::Aes256;
 use cmac::{Cmac, Mac};
@@ -11,16 +16,16 @@ use rayon::prelude::*;
 
 use crate::types::ChunkNo;
 
-use super::Sealed;
 use super::aead::{self, Ad, NONCE_LEN, Nonce, Tag};
 use super::geometry::Geometry;
 use super::keys::FileKeys;
-use super::random::{self, RandomError};
+use super::random::RandomError;
+use run::Run;
+
+pub use buf::SlotBuf;
 
 /// From this many bytes on, several threads finish sooner than one.
 const RAYON_FROM: usize = 256 * 1024;
-/// Least plaintext worth a thread's while, in bytes.
-const BYTES_PER_TASK: usize = 64 * 1024;
 
 /// A sum of slots' terms. Adding a term twice removes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,58 +95,6 @@ pub fn workers_for(bytes: usize) -> Workers {
     } else {
         Workers::One
     }
-}
-
-/// A reusable buffer of consecutive slots. Its memory is kept between uses.
-#[derive(Default)]
-pub struct SlotBuf {
-    /// At least `len` bytes; grows only, so that nothing is zeroed twice.
-    bytes: Vec<u8>,
-    len: usize,
-    nonces: Vec<u8>,
-}
-
-impl SlotBuf {
-    /// The slots, ready to be written at the first one's start.
-    #[must_use]
-    pub fn sealed(&self) -> Sealed<'_> {
-        Sealed::new(&self.bytes[..self.len])
-    }
-
-    /// Bytes of all slots together.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are no slots.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Forgets the slots and keeps the memory.
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    /// Fresh nonces and room for the slots of `run`.
-    fn prepare(&mut self, run: Run) -> Result<(&[Nonce], &mut [u8]), RandomError> {
-        let nonces = grown(&mut self.nonces, run.slots() * NONCE_LEN);
-        random::fill(nonces)?;
-        Ok((
-            nonces.as_chunks().0,
-            grown(&mut self.bytes, run.cipher_len()),
-        ))
-    }
-}
-
-/// The first `len` bytes of `buf`, which grows if it is shorter.
-fn grown(buf: &mut Vec<u8>, len: usize) -> &mut [u8] {
-    if buf.len() < len {
-        buf.resize(len, 0);
-    }
-    &mut buf[..len]
 }
 
 /// Why slots could not be sealed.
@@ -221,88 +174,6 @@ impl SlotTerms {
     }
 }
 
-/// Consecutive slots of one file: numbers, and the split into full slots and
-/// the file's last one.
-#[derive(Clone, Copy)]
-struct Run {
-    g: Geometry,
-    first: u64,
-    /// Number of full slots.
-    full: usize,
-    /// Bytes of plaintext in the file's last chunk, if the run ends with it.
-    last: Option<usize>,
-}
-
-impl Run {
-    /// The run that `len` bytes of plaintext make.
-    fn of_plain(g: Geometry, first: ChunkNo, len: usize, tail: Tail) -> Result<Self, SealError> {
-        let (full, rest) = (len / g.chunk_size(), len % g.chunk_size());
-        let last = match tail {
-            Tail::Inside if rest != 0 => return Err(SealError::PartialChunk { len }),
-            Tail::Inside => None,
-            Tail::Last => Some(rest),
-        };
-        Self::numbered(g, first, full, last).ok_or(SealError::TooManyChunks)
-    }
-
-    /// The run that `len` bytes of slots are.
-    fn of_cipher(g: Geometry, first: ChunkNo, len: usize, tail: Tail) -> Result<Self, ChunkDamage> {
-        let (full, rest) = (len / g.slot_size(), len % g.slot_size());
-        let last = match tail {
-            Tail::Inside => (rest == 0).then_some(None),
-            Tail::Last => rest.checked_sub(Geometry::SLOT_OVERHEAD).map(Some),
-        };
-        let run = last.and_then(|last| Self::numbered(g, first, full, last));
-        run.ok_or_else(|| ChunkDamage {
-            chunk: ChunkNo::new(first.get().saturating_add(wide(full))),
-            kind: DamageKind::WrongLength,
-        })
-    }
-
-    fn numbered(g: Geometry, first: ChunkNo, full: usize, last: Option<usize>) -> Option<Self> {
-        first.get().checked_add(wide(full))?;
-        Some(Self {
-            g,
-            first: first.get(),
-            full,
-            last,
-        })
-    }
-
-    fn slots(self) -> usize {
-        self.full + usize::from(self.last.is_some())
-    }
-
-    fn plain_len(self) -> usize {
-        self.full * self.g.chunk_size() + self.last.unwrap_or(0)
-    }
-
-    fn cipher_len(self) -> usize {
-        let last = self.last.map_or(0, |len| len + Geometry::SLOT_OVERHEAD);
-        self.full * self.g.slot_size() + last
-    }
-
-    fn chunk(self, index: usize) -> ChunkNo {
-        ChunkNo::new(self.first + wide(index))
-    }
-
-    fn damage(self, index: usize, kind: DamageKind) -> ChunkDamage {
-        ChunkDamage {
-            chunk: self.chunk(index),
-            kind,
-        }
-    }
-
-    /// Slots that one thread should take at least.
-    fn per_task(self) -> usize {
-        BYTES_PER_TASK.div_ceil(self.g.slot_size())
-    }
-}
-
-fn wide(count: usize) -> u64 {
-    u64::try_from(count).expect("Linux counts memory in at most 64 bits")
-}
-
 /// Encrypts `plain`, which begins at the start of chunk `first`, into `out`,
 /// whose former contents are replaced; returns the sum of the new terms. On
 /// failure `out` is empty.
@@ -343,7 +214,7 @@ pub fn seal_slots(
                 .reduce(|| SealSum::ZERO, SealSum::combine)
         }
     };
-    out.len = run.cipher_len();
+    out.finish(run);
     Ok(seal)
 }
 
@@ -532,3 +403,6 @@ fn is_hole(slot: &[u8]) -> bool {
     slot.chunks(64)
         .all(|part| part.iter().fold(0, |any, byte| any | byte) == 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -251,3 +251,201 @@ fn is_nextcloud_temp(entry: &[u8]) -> bool {
         && !digits.is_empty()
         && digits.iter().all(u8::is_ascii_hexdigit)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn of(entry: &[u8]) -> RawEntry {
+        classify(&RawName::new(entry))
+    }
+
+    /// A cipher name of the given legal length.
+    fn cipher(len: usize) -> String {
+        let text = text::encode(&vec![0xa7; len * 3 / 4]);
+        assert_eq!(text.len(), len);
+        text
+    }
+
+    #[test]
+    fn legal_lengths_are_those_of_whole_blocks() {
+        let lens: Vec<usize> = (1..=8).map(|n| text::encoded_len(16 + 16 * n)).collect();
+        assert_eq!(lens, SHORT_LENS);
+        assert_eq!(LONG_LEN, 44);
+        for len in 0..=255 {
+            let entry = "A".repeat(len);
+            let legal = SHORT_LENS.contains(&len);
+            assert_eq!(
+                matches!(of(entry.as_bytes()), RawEntry::Short(_)),
+                legal,
+                "{len}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_and_side_files_are_told_apart() {
+        let digits = cipher(43);
+        let short = ShortName::parse(digits.as_bytes()).unwrap();
+        assert_eq!(short.entry(), digits);
+        assert_eq!(of(digits.as_bytes()), RawEntry::Short(short));
+        let entry = format!("={digits}");
+        let long = LongName::parse(entry.as_bytes()).unwrap();
+        assert_eq!(long.entry(), entry);
+        assert_eq!(of(entry.as_bytes()), RawEntry::Long(long.clone()));
+        assert_eq!(
+            of(long.side_name().as_bytes()),
+            RawEntry::SideFile(long.clone())
+        );
+        let copy = format!("{} (conflicted copy)", long.side_name());
+        assert_eq!(of(copy.as_bytes()), RawEntry::Internal);
+        assert_eq!(conflict_bases(&RawName::new(copy.as_bytes())).count(), 0);
+    }
+
+    #[test]
+    fn text_that_is_not_canonical_is_no_name() {
+        // The last of 43 characters carries four bits: two of its six are zero.
+        let good = format!("{}A", "A".repeat(42));
+        let bad = format!("{}B", "A".repeat(42));
+        assert!(matches!(of(good.as_bytes()), RawEntry::Short(_)));
+        assert_eq!(of(bad.as_bytes()), RawEntry::Other);
+        assert_eq!(of(format!("={bad}").as_bytes()), RawEntry::Other);
+        assert_eq!(of("+".repeat(43).as_bytes()), RawEntry::Other);
+        assert_eq!(of(&[0xff; 43]), RawEntry::Other);
+        assert_eq!(of(b""), RawEntry::Other);
+    }
+
+    #[test]
+    fn files_of_keepfs_are_internal_with_their_conflict_copies() {
+        for name in [
+            PIN_NAME,
+            VAULT_FILE,
+            SLOTS_DIR,
+            "keepfs.rm-0123456789abcdef",
+            "~keepfs-00112233445566778899aabbccddeeff.tmp",
+            "keepfs.dir (conflicted copy 2026-01-01 120000)",
+            "keepfs.sync-conflict-20260101-120000-ABCDEFG.vault",
+            "keepfs",
+        ] {
+            assert_eq!(of(name.as_bytes()), RawEntry::Internal, "{name}");
+        }
+        let unlucky = format!("keepfs{}A", "A".repeat(36));
+        assert!(matches!(of(unlucky.as_bytes()), RawEntry::Short(_)));
+    }
+
+    #[test]
+    fn temporary_files_of_clients_are_known() {
+        let name = cipher(64);
+        for temp in [
+            format!(".syncthing.{name}.tmp"),
+            format!("~syncthing~{name}.tmp"),
+            format!(".{name}.~1a2b3c"),
+            format!("{name}.1f2e3d4c.partial"),
+            ".nfs000000000003d5f100000001".to_owned(),
+            ".fuse_hidden0000000a00000001".to_owned(),
+            ".dropbox.cache".to_owned(),
+            ".sync_0123abcd.db".to_owned(),
+            "._sync_0123abcd.db-wal".to_owned(),
+            ".stfolder".to_owned(),
+        ] {
+            assert_eq!(of(temp.as_bytes()), RawEntry::ClientTemp, "{temp}");
+        }
+        for other in [
+            name.clone() + ".tmp",
+            format!("{name}.~1a"),
+            format!(".{name}.~"),
+            format!(".{name}.~xyz"),
+            ".hidden".to_owned(),
+            ".~1".to_owned(),
+        ] {
+            assert_eq!(of(other.as_bytes()), RawEntry::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn conflict_copies_offer_their_bases_longest_first() {
+        let entry = format!("{}.sync-conflict-20260101-120000-ABCDEFG", cipher(107));
+        let raw = RawName::new(entry.as_bytes());
+        assert_eq!(of(entry.as_bytes()), RawEntry::Other);
+        let lens: Vec<usize> = conflict_bases(&raw)
+            .map(|(base, suffix)| {
+                let ConflictBase::Short(short) = base else {
+                    panic!("not a long name");
+                };
+                assert!(entry.starts_with(short.entry()));
+                assert_eq!(suffix, &entry.as_bytes()[short.entry().len()..]);
+                short.entry().len()
+            })
+            .collect();
+        assert_eq!(lens.first(), Some(&107));
+        assert!(lens.is_sorted_by(|a, b| a > b));
+        assert!(lens.contains(&64), "64 characters are always canonical");
+
+        let long = format!("={} (1)", cipher(43));
+        let raw = RawName::new(long.as_bytes());
+        let bases: Vec<_> = conflict_bases(&raw).collect();
+        let base = LongName::parse(&long.as_bytes()[..44]).unwrap();
+        assert_eq!(bases, [(ConflictBase::Long(base), &b" (1)"[..])]);
+    }
+
+    #[test]
+    fn a_plain_cipher_name_is_no_conflict_copy_of_itself() {
+        let entry = cipher(43);
+        assert_eq!(conflict_bases(&RawName::new(entry.as_bytes())).count(), 0);
+        let entry = format!("={}", cipher(43));
+        assert_eq!(conflict_bases(&RawName::new(entry.as_bytes())).count(), 0);
+    }
+
+    #[test]
+    fn names_of_slot_files_come_back() {
+        let id = SlotId::new([0x0a; 16]);
+        let name = slot_file_name(id);
+        assert_eq!(name, format!("{}.slot", "0a".repeat(16)));
+        assert_eq!(slot_of_file(&RawName::new(name.as_bytes())), Some(id));
+        for bad in [
+            name.to_uppercase(),
+            name.replace(".slot", ""),
+            format!("0{name}"),
+            name[2..].to_owned(),
+            format!("+{}", &name[1..]),
+            format!("{name} (1)"),
+        ] {
+            assert_eq!(slot_of_file(&RawName::new(bad.as_bytes())), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the keys make of a name is never hidden.
+        #[test]
+        fn no_legal_cipher_name_is_internal_or_temporary(
+            blocks in 2usize..=9,
+            seed in proptest::collection::vec(any::<u8>(), 144),
+        ) {
+            let entry = text::encode(&seed[..16 * blocks]);
+            prop_assert!(matches!(of(entry.as_bytes()), RawEntry::Short(_)));
+        }
+
+        #[test]
+        fn any_bytes_have_a_class_and_every_base_a_suffix(
+            entry in proptest::collection::vec(any::<u8>(), 0..300),
+            digits in "=?[A-Za-z0-9_-]{40,200}[.=~]?[A-Za-z]{0,9}",
+        ) {
+            for entry in [&entry[..], digits.as_bytes()] {
+                let raw = RawName::new(entry);
+                let class = classify(&raw);
+                prop_assert_eq!(&class, &classify(&raw));
+                for (base, suffix) in conflict_bases(&raw) {
+                    let start = match &base {
+                        ConflictBase::Short(short) => short.entry(),
+                        ConflictBase::Long(long) => long.entry(),
+                    };
+                    prop_assert!(!suffix.is_empty());
+                    prop_assert_eq!([start.as_bytes(), suffix].concat(), entry);
+                }
+            }
+        }
+    }
+}

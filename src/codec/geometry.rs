@@ -181,3 +181,162 @@ impl Geometry {
         Some(ChunkNo::new(slots / self.slot64()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all() -> impl Iterator<Item = Geometry> {
+        (12..=20).map(|log2| Geometry::from_log2(log2).unwrap())
+    }
+
+    fn any_geometry() -> impl Strategy<Value = Geometry> {
+        (12u8..=20).prop_map(|log2| Geometry::from_log2(log2).unwrap())
+    }
+
+    #[test]
+    fn only_chunks_of_4_kib_to_1_mib_exist() {
+        for log2 in 0..=u8::MAX {
+            let legal = (12..=20).contains(&log2);
+            assert_eq!(Geometry::from_log2(log2).is_ok(), legal, "{log2}");
+        }
+        assert_eq!(Geometry::DEFAULT.chunk_size(), 4096);
+        assert_eq!(Geometry::DEFAULT.slot_size(), 4136);
+        assert_eq!(Geometry::EMPTY_FILE_LEN, 168);
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_format() {
+        let g = Geometry::DEFAULT;
+        for (plain, cipher) in [
+            (0, 168),
+            (1, 169),
+            (4095, 4263),
+            (4096, 128 + 4136 + 40),
+            (4097, 128 + 4136 + 41),
+            (8192, 128 + 2 * 4136 + 40),
+        ] {
+            let len = g.cipher_len(PlainLen::new(plain)).unwrap();
+            assert_eq!(len, CipherLen::new(cipher), "{plain}");
+            assert_eq!(g.plain_len(len), Ok(PlainLen::new(plain)));
+        }
+    }
+
+    #[test]
+    fn every_length_up_to_three_slots_is_legal_for_one_plaintext_or_none() {
+        let g = Geometry::DEFAULT;
+        let mut next_plain = 0;
+        for len in (0..128 + 3 * 4136 + 41).map(CipherLen::new) {
+            let legal = g.cipher_len(PlainLen::new(next_plain)) == Some(len);
+            assert_eq!(g.plain_len(len).is_ok(), legal, "{len}");
+            if legal {
+                assert_eq!(g.plain_len(len), Ok(PlainLen::new(next_plain)));
+                next_plain += 1;
+            }
+            let prefix = PlainLen::new(next_plain.saturating_sub(1));
+            assert_eq!(g.longest_legal_prefix(len), prefix, "{len}");
+        }
+        assert_eq!(next_plain, 3 * 4096 + 1);
+    }
+
+    #[test]
+    fn a_cut_at_the_end_of_a_slot_is_illegal() {
+        for g in all() {
+            for full in 1..4 {
+                let cut = CipherLen::new(g.slot_start(ChunkNo::new(full)).get());
+                assert_eq!(g.plain_len(cut), Err(IllegalLen(cut)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_file_is_the_longest_that_linux_can_have() {
+        for g in all() {
+            let max = g.max_plain_len();
+            let len = g.cipher_len(max).unwrap();
+            assert_eq!(g.plain_len(len), Ok(max));
+            assert!(len.get() <= MAX_FILE_LEN);
+            assert_eq!(g.cipher_len(PlainLen::new(max.get() + 1)), None);
+            assert_eq!(g.cipher_len(PlainLen::new(u64::MAX)), None);
+            assert!(g.plain_len(CipherLen::new(u64::MAX)).is_err());
+            assert_eq!(g.longest_legal_prefix(CipherLen::new(u64::MAX)), max);
+        }
+    }
+
+    #[test]
+    fn boundaries_of_every_chunk_size_are_where_the_format_says() {
+        for g in all() {
+            let size = u64::try_from(g.chunk_size()).unwrap();
+            for chunk in [0, 1, 2, 1000] {
+                let start = g.chunk_start(ChunkNo::new(chunk));
+                assert_eq!(start.get(), chunk * size);
+                assert_eq!(g.chunk_of(start), ChunkNo::new(chunk));
+                assert_eq!(g.within_chunk(start), 0);
+                let end = PlainOff::new(start.get() + size - 1);
+                assert_eq!(g.chunk_of(end), ChunkNo::new(chunk));
+                assert_eq!(g.within_chunk(end), g.chunk_size() - 1);
+                let slot = g.slot_start(ChunkNo::new(chunk));
+                assert_eq!(slot.get(), 128 + chunk * (size + 40));
+                assert_eq!(g.slot_at(slot), Some(ChunkNo::new(chunk)));
+                let before = g.slot_at(CipherOff::new(slot.get() - 1));
+                assert_eq!(before, chunk.checked_sub(1).map(ChunkNo::new));
+            }
+            assert_eq!(g.last_chunk(PlainLen::new(size)), ChunkNo::new(1));
+            assert_eq!(g.last_chunk_len(PlainLen::new(size)), 0);
+            assert_eq!(g.last_chunk(PlainLen::new(size - 1)), ChunkNo::new(0));
+            assert_eq!(
+                g.last_chunk_len(PlainLen::new(size - 1)),
+                g.chunk_size() - 1
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_any_file_saturate() {
+        let last = ChunkNo::new(u64::MAX);
+        assert_eq!(Geometry::DEFAULT.chunk_start(last), PlainOff::new(u64::MAX));
+        assert_eq!(Geometry::DEFAULT.slot_start(last), CipherOff::new(u64::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn plain_and_cipher_lengths_are_one_to_one(g in any_geometry(), plain: u64) {
+            match g.cipher_len(PlainLen::new(plain)) {
+                Some(len) => prop_assert_eq!(g.plain_len(len), Ok(PlainLen::new(plain))),
+                None => prop_assert!(plain > g.max_plain_len().get()),
+            }
+        }
+
+        #[test]
+        fn any_length_is_legal_or_has_a_shorter_legal_prefix(g in any_geometry(), len: u64) {
+            let len = CipherLen::new(len);
+            let prefix = g.longest_legal_prefix(len);
+            match g.plain_len(len) {
+                Ok(plain) => {
+                    prop_assert_eq!(g.cipher_len(plain), Some(len));
+                    prop_assert_eq!(prefix, plain);
+                }
+                Err(IllegalLen(illegal)) => {
+                    prop_assert_eq!(illegal, len);
+                    let legal = g.cipher_len(prefix).unwrap();
+                    prop_assert!(legal < len || prefix.get() == 0);
+                    let longer = g.cipher_len(PlainLen::new(prefix.get() + 1));
+                    prop_assert!(longer.is_none_or(|longer| longer > len));
+                }
+            }
+        }
+
+        #[test]
+        fn a_byte_lies_in_the_slot_of_its_chunk(g in any_geometry(), at in 0u64..1 << 50) {
+            let at = PlainOff::new(at);
+            let chunk = g.chunk_of(at);
+            let within = u64::try_from(g.within_chunk(at)).unwrap();
+            prop_assert_eq!(g.chunk_start(chunk).get() + within, at.get());
+            let byte = CipherOff::new(g.slot_start(chunk).get() + 24 + within);
+            prop_assert_eq!(g.slot_at(byte), Some(chunk));
+        }
+    }
+}

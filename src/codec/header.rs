@@ -249,3 +249,144 @@ fn parse_fields(file_id: FileId, fields: &[u8; FIELDS_LEN]) -> Result<Header, He
         holes: parts.u64(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::testing::{DIR, bit_flips, file_keys, tree};
+
+    fn header() -> Header {
+        Header {
+            file_id: file_keys().file_id(),
+            open: OpenFlag::Closed,
+            sparse: SparseFlag::Dense,
+            generation: 3,
+            size: PlainLen::new(4097),
+            seal: SealSum::new([0x77; 16]),
+            birth_dir: DIR,
+            holes: 0,
+        }
+    }
+
+    /// A header with arbitrary sealed fields, as only a holder of the key can
+    /// make it.
+    fn forge(fields: &[u8; 64]) -> [u8; 128] {
+        let keys = file_keys();
+        let mut image = seal_header(&keys, &header()).unwrap().0;
+        let (public, _) = image.split_first_chunk().unwrap();
+        let ad = Ad::header(public);
+        let message = aead::seal_message(keys.file_key(), &[7; 24], &ad, fields);
+        image[24..].copy_from_slice(&message);
+        image
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_table() {
+        let keys = file_keys();
+        let image = seal_header(&keys, &header()).unwrap();
+        let bytes = image.sealed().bytes();
+        assert_eq!(bytes.len(), 128);
+        assert_eq!(bytes[..8], *b"KPF1\0\0\0\0");
+        assert_eq!(bytes[8..24], [0x33; 16]);
+        let ad = [&[0][..], &bytes[..24]].concat();
+        let ad = Ad::xattr_value(&ad);
+        let fields = aead::open_message(keys.file_key(), &ad, &bytes[24..]).unwrap();
+        let mut expected = vec![0; 8];
+        expected.extend_from_slice(&3u64.to_le_bytes());
+        expected.extend_from_slice(&4097u64.to_le_bytes());
+        expected.extend_from_slice(&[0x77; 16]);
+        expected.extend_from_slice(&[0x55; 16]);
+        expected.extend_from_slice(&[0; 8]);
+        assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let keys = file_keys();
+        let image = seal_header(&keys, &header()).unwrap();
+        for flipped in bit_flips(&image.0) {
+            assert!(open_header(&keys, &flipped.try_into().unwrap()).is_err());
+        }
+    }
+
+    #[test]
+    fn two_seals_of_one_header_have_different_nonces() {
+        let keys = file_keys();
+        let first = seal_header(&keys, &header()).unwrap();
+        let second = seal_header(&keys, &header()).unwrap();
+        assert_ne!(first.0[24..48], second.0[24..48]);
+    }
+
+    #[test]
+    fn each_fault_has_its_own_name() {
+        let keys = file_keys();
+        let good = seal_header(&keys, &header()).unwrap().0;
+        assert_eq!(claimed_file_id(&good[..24]), Ok(keys.file_id()));
+        assert_eq!(claimed_file_id(&good[..23]), Err(HeaderError::TooShort));
+        assert_eq!(claimed_file_id(&[0; 128]), Err(HeaderError::BadMagic));
+        let mut reserved = good;
+        reserved[7] = 1;
+        assert_eq!(
+            claimed_file_id(&reserved),
+            Err(HeaderError::ReservedNotZero)
+        );
+        let other = tree().file_keys(FileId::new([1; 16]));
+        let wrong = HeaderError::WrongFile {
+            claimed: keys.file_id(),
+            expected: other.file_id(),
+        };
+        assert_eq!(open_header(&other, &good), Err(wrong));
+        let mut damaged = good;
+        damaged[127] ^= 1;
+        assert_eq!(open_header(&keys, &damaged), Err(HeaderError::NotAuthentic));
+    }
+
+    #[test]
+    fn authentic_headers_from_the_future_or_out_of_range_are_named() {
+        let keys = file_keys();
+        let mut fields = encode_fields(&header());
+        assert_eq!(open_header(&keys, &forge(&fields)), Ok(header()));
+        fields[0] = 0x04;
+        let newer = open_header(&keys, &forge(&fields));
+        assert_eq!(newer, Err(HeaderError::UnknownFlags(4)));
+        fields[0] = 0;
+        for reserved in 1..8 {
+            let mut fields = fields;
+            fields[reserved] = 1;
+            let refused = open_header(&keys, &forge(&fields));
+            assert_eq!(refused, Err(HeaderError::ReservedNotZero));
+        }
+        fields[16..24].copy_from_slice(&(MAX_SIZE + 1).to_le_bytes());
+        let huge = open_header(&keys, &forge(&fields));
+        assert_eq!(huge, Err(HeaderError::ImpossibleSize(MAX_SIZE + 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_header_comes_back(
+            flags in 0u8..4,
+            generation: u64,
+            size in 0..=MAX_SIZE,
+            seal: [u8; 16],
+            birth_dir: [u8; 16],
+            holes: u64,
+        ) {
+            let keys = file_keys();
+            let header = Header {
+                file_id: keys.file_id(),
+                open: if flags & 1 == 0 { OpenFlag::Closed } else { OpenFlag::Open },
+                sparse: if flags & 2 == 0 { SparseFlag::Dense } else { SparseFlag::Sparse },
+                generation,
+                size: PlainLen::new(size),
+                seal: SealSum::new(seal),
+                birth_dir: DirId::new(birth_dir),
+                holes,
+            };
+            let image = seal_header(&keys, &header).unwrap();
+            prop_assert_eq!(open_header(&keys, &image.0), Ok(header));
+        }
+    }
+}

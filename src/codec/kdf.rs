@@ -229,3 +229,138 @@ pub fn derive_once(cost: &KdfCost, caps: &KdfCaps) -> Result<(), KdfError> {
     let passphrase = Passphrase(Zeroizing::new(b"rehearsal".to_vec()));
     argon2id(&passphrase, &[0; 32], cost).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use argon2::ParamsBuilder;
+
+    use super::*;
+    use crate::codec::testing::hex;
+
+    const FLOOR: KdfCost = KdfCost {
+        memory_kib: KdfCost::MIN_MEMORY_KIB,
+        passes: KdfCost::MIN_PASSES,
+        lanes: KdfCost::MIN_LANES,
+    };
+    const CAPS: KdfCaps = KdfCaps {
+        ram_kib: 16 * 1024 * 1024,
+    };
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::from_bytes(text.as_bytes().to_vec()).unwrap()
+    }
+
+    /// RFC 9106, section 5.3. It has a secret and associated data, which the
+    /// format leaves empty; all else is as we call it.
+    #[test]
+    fn the_published_vector_comes_out() {
+        let mut params = ParamsBuilder::new();
+        params.m_cost(32).t_cost(3).p_cost(4).output_len(32);
+        params.data(argon2::AssociatedData::new(&[4; 12]).unwrap());
+        let params = params.build().unwrap();
+        let (id, version) = (Algorithm::Argon2id, Version::V0x13);
+        let argon2 = Argon2::new_with_secret(&[3; 8], id, version, params).unwrap();
+        let mut out = [0; 32];
+        argon2
+            .hash_password_into(&[1; 32], &[2; 16], &mut out)
+            .unwrap();
+        assert_eq!(
+            out[..],
+            hex("0d640df58d78766c08c037a34a8b53c9d01ef0452d75b65eb52520e96b01e659")
+        );
+    }
+
+    /// From the test suite of the authors' own implementation, which has
+    /// neither secret nor associated data.
+    #[test]
+    fn the_vector_of_the_authors_comes_out() {
+        let cost = KdfCost { passes: 2, ..FLOOR };
+        let key = argon2id(&passphrase("password"), b"somesalt", &cost).unwrap();
+        assert_eq!(
+            key.bytes()[..],
+            hex("09316115d5cf24ed5a15a31a3ba326e5cf32edc24702987c02b6566f61913cf7")
+        );
+    }
+
+    #[test]
+    fn costs_are_bounded_on_both_sides() {
+        assert_eq!(FLOOR.check_floor(), Ok(()));
+        assert_eq!(FLOOR.check_caps(&CAPS), Ok(()));
+        let top = KdfCost {
+            memory_kib: KdfCost::MAX_MEMORY_KIB,
+            passes: KdfCost::MAX_PASSES,
+            lanes: KdfCost::MAX_LANES,
+        };
+        assert_eq!(top.check_caps(&CAPS), Ok(()));
+        let memory = |memory_kib| KdfCost {
+            memory_kib,
+            ..FLOOR
+        };
+        let passes = |passes| KdfCost { passes, ..FLOOR };
+        let lanes = |lanes| KdfCost { lanes, ..FLOOR };
+        let huge = u32::MAX;
+        for above in [
+            memory(top.memory_kib + 1),
+            memory(huge),
+            passes(top.passes + 1),
+            passes(huge),
+            lanes(top.lanes + 1),
+            lanes(huge),
+        ] {
+            let refused = above.check_caps(&CAPS);
+            assert!(
+                matches!(refused, Err(KdfError::AboveCap { .. })),
+                "{above:?}"
+            );
+            let unpaid = argon2id(&passphrase("x"), &[0; 32], &above).err();
+            assert_eq!(unpaid, refused.err());
+            assert_eq!(derive_once(&above, &CAPS), refused);
+        }
+        for below in [memory(FLOOR.memory_kib - 1), passes(2), passes(0), lanes(0)] {
+            let refused = below.check_floor();
+            assert!(
+                matches!(refused, Err(KdfError::BelowFloor { .. })),
+                "{below:?}"
+            );
+        }
+        for impossible in [memory(0), passes(0), lanes(0)] {
+            assert!(argon2id(&passphrase("x"), &[0; 32], &impossible).is_err());
+        }
+    }
+
+    #[test]
+    fn a_quarter_of_the_memory_stays_free() {
+        let caps = KdfCaps { ram_kib: 80 * 1024 };
+        assert!(matches!(
+            FLOOR.check_caps(&caps),
+            Err(KdfError::AboveCap { part: CostPart::MemoryKib, cap, .. }) if cap == 60 * 1024
+        ));
+        let caps = KdfCaps { ram_kib: 96 * 1024 };
+        assert_eq!(FLOOR.check_caps(&caps), Ok(()));
+    }
+
+    #[test]
+    fn text_is_normalised_and_other_bytes_are_kept() {
+        let composed = passphrase("caf\u{e9}");
+        let decomposed = passphrase("cafe\u{301}");
+        assert_eq!(composed.bytes(), decomposed.bytes());
+        let raw = Passphrase::from_bytes(b"caf\xe9".to_vec()).unwrap();
+        assert_eq!(raw.bytes(), b"caf\xe9");
+        assert_eq!(
+            Passphrase::from_bytes(Vec::new()).err(),
+            Some(EmptyPassphrase)
+        );
+    }
+
+    #[test]
+    fn normalising_never_outgrows_its_room() {
+        // U+0390 and U+1D160 are the characters that NFC makes longest.
+        for worst in ["\u{1d160}", "\u{390}", "\u{fb2c}", "e\u{301}"] {
+            let text = worst.repeat(50);
+            let normal: String = text.nfc().collect();
+            assert!(normal.len() <= text.len() * NFC_GROWTH);
+            assert_eq!(passphrase(&text).bytes(), normal.as_bytes());
+        }
+    }
+}

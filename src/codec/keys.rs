@@ -198,3 +198,135 @@ pub(in crate::codec) fn expand(prk: &Hkdf<Sha256>, info: &[&[u8]], out: &mut [u8
 fn key<const N: usize>(tree: &Hkdf<Sha256>, label: &[u8]) -> Secret<N> {
     Secret::make(|bytes| expand(tree, &[PREFIX, label], bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use std::collections::HashSet;
+
+    use cmac::Mac;
+
+    use super::*;
+    use crate::codec::testing::{file_keys, hex, tree};
+
+    /// RFC 5869, appendix A.1, with the information given in two parts.
+    #[test]
+    fn the_published_hkdf_vector_comes_out() {
+        let salt = hex("000102030405060708090a0b0c");
+        let prk = Hkdf::<Sha256>::new(Some(&salt), &[0x0b; 22]);
+        let mut out = [0; 42];
+        expand(&prk, &[&hex("f0f1f2f3"), &hex("f4f5f6f7f8f9")], &mut out);
+        assert_eq!(
+            out[..],
+            hex(
+                "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf
+                 34007208d5b887185865"
+            )
+        );
+    }
+
+    /// NIST SP 800-38B, appendix D.3, with one prepared state for all messages.
+    #[test]
+    fn the_published_cmac_vectors_come_out_of_one_prepared_state() {
+        let key = hex("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4");
+        let message = hex(
+            "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51
+                           30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710",
+        );
+        let mut mac = Cmac::<Aes256>::new_from_slice(&key).unwrap();
+        for (len, expected) in [
+            (0, "028962f61b7bf89efc6b551f4667d983"),
+            (16, "28a7023f452e8f82bd4bf28d8c37c35c"),
+            (40, "aaf3d8f1de5640c232f5b169b9c911e6"),
+            (64, "e1992190549f6ed5696a2c056c315410"),
+        ] {
+            for part in message[..len].chunks(8) {
+                mac.update(part);
+            }
+            assert_eq!(
+                mac.finalize_reset().into_bytes()[..],
+                hex(expected),
+                "{len}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_keys_differ() {
+        let tree = tree();
+        let starts: HashSet<&[u8]> = [
+            &tree.root.bytes()[..],
+            &tree.fingerprint.bytes()[..16],
+            &tree.content.bytes()[..16],
+            &tree.names.bytes()[..16],
+            &tree.pins.bytes()[..16],
+            &tree.dirs.bytes()[..16],
+            &tree.links.bytes()[..16],
+            &tree.xattr_names.bytes()[..16],
+            &tree.xattr_values.bytes()[..16],
+        ]
+        .into();
+        assert_eq!(starts.len(), 9);
+    }
+
+    /// Written out with HKDF alone: the label table cannot change unnoticed.
+    #[test]
+    fn keys_are_derived_by_the_labels_of_the_format() {
+        let tree = tree();
+        let prk = Hkdf::<Sha256>::new(Some(&[0x17; 16]), &[0x42; 32]);
+        let derive = |label: &str, len: usize| {
+            let mut out = vec![0; len];
+            let info = format!("keepfs v1 {label}");
+            prk.expand(info.as_bytes(), &mut out).unwrap();
+            out
+        };
+        assert_eq!(tree.root_dir_id().bytes()[..], derive("root", 16));
+        assert_eq!(tree.fingerprint().bytes()[..], derive("fingerprint", 32));
+        assert_eq!(tree.names.bytes()[..], derive("names", 64));
+        assert_eq!(tree.pins.bytes()[..], derive("pins", 64));
+        assert_eq!(tree.dirs.bytes()[..], derive("dirs", 32));
+        assert_eq!(tree.links.bytes()[..], derive("links", 32));
+        assert_eq!(tree.xattr_names.bytes()[..], derive("xattr-names", 64));
+        assert_eq!(tree.xattr_values.bytes()[..], derive("xattr-values", 32));
+
+        let keys = file_keys();
+        let content = Hkdf::<Sha256>::from_prk(&derive("content", 32)).unwrap();
+        let mut both = [0; 64];
+        let info = [&b"keepfs v1 file"[..], &[0x33; 16]].concat();
+        content.expand(&info, &mut both).unwrap();
+        assert_eq!(keys.file_key().bytes()[..], both[..32]);
+        let mut expected = Cmac::<Aes256>::new_from_slice(&both[32..]).unwrap();
+        expected.update(b"text");
+        let mut mac = keys.seal_mac();
+        mac.update(b"text");
+        assert_eq!(
+            mac.finalize().into_bytes(),
+            expected.finalize().into_bytes()
+        );
+    }
+
+    #[test]
+    fn new_files_get_ids_of_their_own() {
+        let tree = tree();
+        let (a, b) = (tree.new_file().unwrap(), tree.new_file().unwrap());
+        assert_ne!(a.file_id(), b.file_id());
+        assert_ne!(a.file_key().bytes(), b.file_key().bytes());
+    }
+
+    #[test]
+    fn all_secret_keys_can_be_locked() {
+        let total: usize = tree().spans().iter().map(|span| span.len).sum();
+        assert_eq!(total, 4 * 32 + 3 * 64);
+    }
+
+    #[test]
+    fn a_fingerprint_is_shown_in_groups_people_can_compare() {
+        let mut bytes = [0; 32];
+        bytes[0] = 0xab;
+        bytes[31] = 0x01;
+        let shown = Fingerprint::new(bytes).to_string();
+        assert_eq!(shown.len(), 79);
+        assert!(shown.starts_with("ab00 0000 "));
+        assert!(shown.ends_with(" 0000 0001"));
+    }
+}

@@ -224,3 +224,198 @@ impl KeyTree {
         Ok(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::entry::{RawEntry, classify};
+    use crate::codec::testing::{DIR, OTHER_DIR, bit_flips, tree};
+    use crate::name::RawName;
+
+    fn name(len: usize) -> PlainName {
+        PlainName::new(&vec![b'n'; len]).unwrap()
+    }
+
+    fn short(entry: &str) -> ShortName {
+        ShortName::parse(entry.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_format() {
+        for (len, chars) in [
+            (1, 43),
+            (15, 43),
+            (16, 64),
+            (31, 64),
+            (32, 86),
+            (48, 107),
+            (64, 128),
+            (80, 150),
+            (96, 171),
+            (112, 192),
+            (127, 192),
+            (128, 44),
+            (255, 44),
+        ] {
+            let cipher = tree().cipher_name(DIR, &name(len));
+            assert_eq!(cipher.entry().len(), chars, "{len}");
+            assert_eq!(cipher.side().is_some(), len > 127, "{len}");
+        }
+        assert_eq!(MAX_SIDE_LEN, 272);
+    }
+
+    #[test]
+    fn a_name_opens_in_its_own_directory_only() {
+        let tree = tree();
+        let entry = short(tree.cipher_name(DIR, &name(5)).entry());
+        assert_eq!(tree.open_name(DIR, &entry), Ok(name(5)));
+        assert_eq!(
+            tree.open_name(OTHER_DIR, &entry),
+            Err(NameError::NotAuthentic)
+        );
+        let long = tree.cipher_name(DIR, &name(200));
+        let side = long.side().unwrap();
+        let entry = LongName::parse(long.entry().as_bytes()).unwrap();
+        let bytes = side.bytes.bytes();
+        assert_eq!(tree.open_long_name(DIR, &entry, bytes), Ok(name(200)));
+        let elsewhere = tree.open_long_name(OTHER_DIR, &entry, bytes);
+        assert_eq!(elsewhere, Err(NameError::NotAuthentic));
+        assert_eq!(side.name, entry.side_name());
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_sealed_name_is_refused() {
+        let tree = tree();
+        let cipher = tree.cipher_name(DIR, &name(9));
+        for flipped in bit_flips(&text::decode(cipher.entry().as_bytes()).unwrap()) {
+            let entry = short(&text::encode(&flipped));
+            assert_eq!(tree.open_name(DIR, &entry), Err(NameError::NotAuthentic));
+        }
+        let cipher = tree.cipher_name(DIR, &name(130));
+        let side = cipher.side().unwrap();
+        let entry = LongName::parse(cipher.entry().as_bytes()).unwrap();
+        for flipped in bit_flips(side.bytes.bytes()) {
+            let refused = tree.open_long_name(DIR, &entry, &flipped);
+            assert_eq!(refused, Err(NameError::WrongSideFile));
+            let forged = LongName::of_side(&flipped);
+            let refused = tree.open_long_name(DIR, &forged, &flipped);
+            assert_eq!(refused, Err(NameError::NotAuthentic));
+        }
+    }
+
+    /// What a holder of the keys could write but this format never would.
+    #[test]
+    fn authentic_names_of_another_form_are_refused() {
+        let tree = tree();
+        let seal = |padded: &[u8]| siv::seal(&tree.names, DIR.bytes(), padded);
+        for bad in [
+            text::pad(b""),
+            text::pad(b"a/b"),
+            text::pad(b"a\0b"),
+            text::pad(b"."),
+            text::pad(b".."),
+            [&b"name\x80"[..], &[0; 27]].concat(),
+            [&b"name"[..], &[0; 12]].concat(),
+            vec![b'x'; 16],
+            vec![0; 16],
+        ] {
+            let entry = short(&text::encode(&seal(&bad)));
+            assert_eq!(
+                tree.open_name(DIR, &entry),
+                Err(NameError::Malformed),
+                "{bad:?}"
+            );
+        }
+        // A short name behind a long entry.
+        for len in [1, 127] {
+            let side = seal(&text::pad(name(len).bytes()));
+            let entry = LongName::of_side(&side);
+            let refused = tree.open_long_name(DIR, &entry, &side);
+            assert_eq!(refused, Err(NameError::Malformed));
+        }
+        // A name too long for any directory.
+        let side = seal(&text::pad(&[b'n'; 256]));
+        let refused = tree.open_long_name(DIR, &LongName::of_side(&side), &side);
+        assert_eq!(refused, Err(NameError::Malformed));
+    }
+
+    #[test]
+    fn a_place_depends_on_parent_and_name() {
+        let tree = tree();
+        let place = tree.place(DIR, &name(3));
+        assert_eq!(place, tree.place(DIR, &name(3)));
+        assert_ne!(place, tree.place(DIR, &name(4)));
+        assert_ne!(place, tree.place(OTHER_DIR, &name(3)));
+        let mut mac = Hmac::<Sha256>::new_from_slice(tree.dirs.bytes()).unwrap();
+        mac.update(&[&DIR.bytes()[..], b"nnn"].concat());
+        assert_eq!(place.bytes()[..], mac.finalize().into_bytes()[..16]);
+    }
+
+    #[test]
+    fn a_pin_opens_at_its_place_only() {
+        let tree = tree();
+        let id = DirId::new([9; 16]);
+        let here = tree.seal_pin(DIR, id);
+        let one = PinFile::new(None, here);
+        assert_eq!(one.sealed().len(), 32);
+        assert_eq!(tree.open_pin(DIR, one.sealed().bytes()), Ok(Some(id)));
+        assert_eq!(tree.open_pin(OTHER_DIR, one.sealed().bytes()), Ok(None));
+        let two = PinFile::new(Some(here), tree.seal_pin(OTHER_DIR, id));
+        assert_eq!(two.sealed().len(), 64);
+        assert_eq!(tree.open_pin(DIR, two.sealed().bytes()), Ok(Some(id)));
+        assert_eq!(tree.open_pin(OTHER_DIR, two.sealed().bytes()), Ok(Some(id)));
+        assert_eq!(PinFile::new(Some(here), here), one);
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_pin_is_refused() {
+        let tree = tree();
+        let pin = PinFile::new(None, tree.seal_pin(DIR, OTHER_DIR));
+        for flipped in bit_flips(pin.sealed().bytes()) {
+            assert_eq!(tree.open_pin(DIR, &flipped), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_pin_has_one_record_or_two_and_states_one_id() {
+        let tree = tree();
+        for len in (0..130).filter(|len| ![32, 64].contains(len)) {
+            let refused = tree.open_pin(DIR, &vec![0; len]);
+            assert_eq!(refused, Err(PinError::BadLength { len }));
+        }
+        let records = [DIR, OTHER_DIR].map(|id| tree.seal_pin(DIR, id).0);
+        let refused = tree.open_pin(DIR, &records.concat());
+        assert_eq!(refused, Err(PinError::Ambiguous));
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_comes_back_from_its_entry(
+            bytes in proptest::collection::vec(any::<u8>(), 1..=255),
+        ) {
+            let Ok(name) = PlainName::new(&bytes) else {
+                return Ok(());
+            };
+            let tree = tree();
+            let cipher = tree.cipher_name(DIR, &name);
+            prop_assert_eq!(&cipher, &tree.cipher_name(DIR, &name));
+            let opened = match classify(&RawName::new(cipher.entry().as_bytes())) {
+                RawEntry::Short(entry) => tree.open_name(DIR, &entry),
+                RawEntry::Long(entry) => {
+                    let side = cipher.side().unwrap();
+                    let raw = RawName::new(side.name.as_bytes());
+                    prop_assert_eq!(classify(&raw), RawEntry::SideFile(entry.clone()));
+                    tree.open_long_name(DIR, &entry, side.bytes.bytes())
+                }
+                other @ (RawEntry::SideFile(_)
+                | RawEntry::Internal
+                | RawEntry::ClientTemp
+                | RawEntry::Other) => panic!("{other:?}"),
+            };
+            prop_assert_eq!(opened, Ok(name));
+        }
+    }
+}

@@ -44,3 +44,81 @@ pub(in crate::codec) fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let bytes = padded.get(..mark)?;
     (padded.get(mark) == Some(&PAD_MARK) && padded.len() == padded_len(mark)).then_some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_byte_string_has_exactly_one_text() {
+        assert_eq!(encode(b"\xff\xef\xfe"), "_-_-");
+        assert_eq!(decode(b"_-_-").unwrap(), b"\xff\xef\xfe");
+        assert_eq!(encode(b"a"), "YQ");
+        for bad in [
+            &b"YR"[..],
+            b"YQ==",
+            b"YQ=",
+            b"Y",
+            b"YQ ",
+            b" YQ",
+            b"YQ\n",
+            b"+/+/",
+            b"Y\xc3\xa4",
+        ] {
+            assert_eq!(decode(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn padding_fills_the_block_and_is_never_empty() {
+        assert_eq!(pad(b""), [&[0x80][..], &[0; 15]].concat());
+        assert_eq!(pad(&[1; 15]), [&[1; 15][..], &[0x80]].concat());
+        assert_eq!(pad(&[1; 16]).len(), 32);
+        assert_eq!(pad(&[1; 127]).len(), 128);
+        assert_eq!(pad(&[1; 128]).len(), 144);
+    }
+
+    #[test]
+    fn padding_of_another_form_is_refused() {
+        let two_blocks = [&b"name\x80"[..], &[0; 27]].concat();
+        let no_mark = [&b"name"[..], &[0; 12]].concat();
+        let wrong_mark = [&b"name\x81"[..], &[0; 11]].concat();
+        let ragged = [&b"name\x80"[..], &[0; 10]].concat();
+        for bad in [
+            &two_blocks[..],
+            &no_mark,
+            &wrong_mark,
+            &ragged,
+            &[0; 16],
+            &[],
+        ] {
+            assert_eq!(unpad(bad), None, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn texts_and_bytes_are_one_to_one(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            text in "[A-Za-z0-9_-]{0,60}",
+        ) {
+            let encoded = encode(&bytes);
+            prop_assert_eq!(encoded.len(), encoded_len(bytes.len()));
+            prop_assert_eq!(decode(encoded.as_bytes()), Some(bytes));
+            if let Some(decoded) = decode(text.as_bytes()) {
+                prop_assert_eq!(encode(&decoded), text);
+            }
+        }
+
+        #[test]
+        fn padding_comes_off_again(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let padded = pad(&bytes);
+            prop_assert_eq!(padded.len() % 16, 0);
+            prop_assert_eq!(padded.len(), padded_len(bytes.len()));
+            prop_assert_eq!(unpad(&padded), Some(&bytes[..]));
+        }
+    }
+}

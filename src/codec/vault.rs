@@ -9,8 +9,10 @@
 //! | 16 | 16 | vault_id |
 //! | 32 | 32 | fingerprint of the master key |
 //!
-//! [`slot`] has the files in `keepfs.slots`, each of which is one way in.
+//! [`slot`] has the files in `keepfs.slots`, each of which is one way in;
+//! [`credential`] what opens them.
 
+pub mod credential;
 pub mod slot;
 
 use sha2::{Digest, Sha256};
@@ -24,7 +26,8 @@ use super::parts::Parts;
 use super::random::{self, RandomError};
 
 pub use super::keys::{Fingerprint, MasterKey};
-pub use slot::{Credential, KeyFile, RecoveryCode, Slot, SlotError, SlotImage, SlotKind};
+pub use credential::{Credential, KeyFile, RecoveryCode, SlotKind};
+pub use slot::{Slot, SlotError, SlotImage};
 
 const MAGIC: [u8; 8] = *b"KEEPFSv1";
 const FORMAT: u16 = 1;
@@ -168,4 +171,95 @@ pub fn create_vault(geometry: Geometry) -> Result<(MasterKey, VaultFile), Random
         fingerprint: KeyTree::derive(vault_id, &master).fingerprint(),
     };
     Ok((master, vault))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::testing::bit_flips;
+
+    fn vault() -> VaultFile {
+        create_vault(Geometry::DEFAULT).unwrap().1
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_table() {
+        let (master, vault) = create_vault(Geometry::from_log2(16).unwrap()).unwrap();
+        let image = vault.encode();
+        let bytes = image.sealed().bytes();
+        assert_eq!(bytes.len(), VaultFile::LEN);
+        assert_eq!(bytes[..16], *b"KEEPFSv1\x01\0\x10\0\0\0\0\0");
+        assert_eq!(bytes[16..32], vault.vault_id().bytes()[..]);
+        let keys = KeyTree::derive(vault.vault_id(), &master);
+        assert_eq!(bytes[32..], keys.fingerprint().bytes()[..]);
+        assert_eq!(VaultFile::parse(bytes), Ok(vault));
+    }
+
+    #[test]
+    fn two_vaults_share_nothing() {
+        let (a, b) = (vault(), vault());
+        assert_ne!(a.vault_id(), b.vault_id());
+        assert_ne!(a.fingerprint(), b.fingerprint());
+    }
+
+    #[test]
+    fn each_fault_has_its_own_name() {
+        let good = vault().encode().0;
+        let with = |at: usize, byte: u8| {
+            let mut bytes = good;
+            bytes[at] = byte;
+            VaultFile::parse(&bytes)
+        };
+        assert_eq!(with(0, b'X'), Err(VaultFileError::BadMagic));
+        assert_eq!(with(8, 2), Err(VaultFileError::UnknownVersion(2)));
+        assert_eq!(with(9, 1), Err(VaultFileError::UnknownVersion(257)));
+        for log2 in [0, 11, 21, 255] {
+            let bad = VaultFileError::BadChunkSize(BadChunkSize(log2));
+            assert_eq!(with(10, log2), Err(bad));
+        }
+        for at in 11..16 {
+            assert_eq!(with(at, 1), Err(VaultFileError::ReservedNotZero));
+        }
+        for len in (0..200).filter(|&len| len != 64) {
+            let bytes: Vec<u8> = good.iter().copied().chain([0; 136]).take(len).collect();
+            let refused = VaultFile::parse(&bytes);
+            assert_eq!(refused, Err(VaultFileError::BadLength { len }));
+        }
+        let mut newer = good[..40].to_vec();
+        newer[8] = 2;
+        assert_eq!(
+            VaultFile::parse(&newer),
+            Err(VaultFileError::UnknownVersion(2))
+        );
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused_or_describes_another_vault() {
+        let vault = vault();
+        for flipped in bit_flips(&vault.encode().0) {
+            if let Ok(other) = VaultFile::parse(&flipped) {
+                assert_ne!(other, vault);
+                assert_eq!(other.encode().0[..], flipped);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_has_one_form(bytes: [u8; 32], log2 in 0u8..32, rest: [u8; 32]) {
+            let mut image = [bytes, rest].concat();
+            let _ = VaultFile::parse(&image);
+            image[..16].copy_from_slice(b"KEEPFSv1\x01\0\x10\0\0\0\0\0");
+            image[10] = log2;
+            match VaultFile::parse(&image) {
+                Ok(vault) => prop_assert_eq!(&vault.encode().0[..], &image[..]),
+                Err(error) => {
+                    prop_assert_eq!(error, VaultFileError::BadChunkSize(BadChunkSize(log2)));
+                }
+            }
+        }
+    }
 }

@@ -177,3 +177,127 @@ impl KeyTree {
             .map_err(|aead::NotAuthentic| XattrError::NotAuthentic)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::codec::testing::{bit_flips, tree};
+
+    const FILE: XattrOwner = XattrOwner::File(FileId::new([1; 16]));
+    const DIR: XattrOwner = XattrOwner::Dir(DirId::new([2; 16]));
+
+    #[test]
+    fn names_and_values_belong_to_their_owner_and_each_other() {
+        let tree = tree();
+        let raw = tree.seal_xattr_name(FILE, b"comment").unwrap();
+        assert!(raw.starts_with(XATTR_PREFIX));
+        assert_eq!(raw, tree.seal_xattr_name(FILE, b"comment").unwrap());
+        assert_eq!(
+            tree.open_xattr_name(FILE, raw.as_bytes()).unwrap(),
+            b"comment"
+        );
+        let moved = tree.open_xattr_name(DIR, raw.as_bytes());
+        assert!(matches!(moved, Err(XattrError::NotAuthentic)));
+
+        let value = tree.seal_xattr_value(FILE, b"comment", b"text").unwrap();
+        let bytes = value.sealed().bytes();
+        assert_eq!(bytes.len(), 4 + XATTR_VALUE_OVERHEAD);
+        assert_eq!(
+            tree.open_xattr_value(FILE, b"comment", bytes).unwrap(),
+            b"text"
+        );
+        for (owner, name) in [
+            (DIR, &b"comment"[..]),
+            (FILE, b"comments"),
+            (FILE, b"commen"),
+        ] {
+            let moved = tree.open_xattr_value(owner, name, bytes);
+            assert!(matches!(moved, Err(XattrError::NotAuthentic)));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let tree = tree();
+        let value = tree.seal_xattr_value(DIR, b"n", b"value").unwrap();
+        for flipped in bit_flips(value.sealed().bytes()) {
+            let refused = tree.open_xattr_value(DIR, b"n", &flipped);
+            assert!(matches!(refused, Err(XattrError::NotAuthentic)));
+        }
+        let raw = tree.seal_xattr_name(DIR, b"n").unwrap();
+        for flipped in bit_flips(raw.as_bytes()) {
+            assert!(tree.open_xattr_name(DIR, &flipped).is_err());
+        }
+    }
+
+    #[test]
+    fn limits_are_exact() {
+        let tree = tree();
+        let longest = vec![b'x'; XATTR_NAME_MAX];
+        let raw = tree.seal_xattr_name(FILE, &longest).unwrap();
+        assert!(raw.len() <= 255);
+        assert_eq!(tree.open_xattr_name(FILE, raw.as_bytes()).unwrap(), longest);
+        let long = tree.seal_xattr_name(FILE, &[b'x'; XATTR_NAME_MAX + 1]);
+        assert!(matches!(long, Err(XattrError::NameTooLong { len: 160 })));
+        assert!(matches!(
+            tree.seal_xattr_name(FILE, b""),
+            Err(XattrError::EmptyName)
+        ));
+        assert!(matches!(
+            tree.seal_xattr_name(FILE, b"a\0"),
+            Err(XattrError::BadName)
+        ));
+        let full = tree
+            .seal_xattr_value(FILE, b"n", &vec![0; XATTR_VALUE_MAX])
+            .unwrap();
+        assert_eq!(full.sealed().len(), 65_536);
+        let long = tree.seal_xattr_value(FILE, b"n", &vec![0; XATTR_VALUE_MAX + 1]);
+        assert!(matches!(long, Err(XattrError::ValueTooLong { .. })));
+        let empty = tree.seal_xattr_value(FILE, b"n", b"").unwrap();
+        assert_eq!(
+            tree.open_xattr_value(FILE, b"n", empty.sealed().bytes())
+                .unwrap(),
+            b""
+        );
+    }
+
+    #[test]
+    fn what_is_no_sealed_attribute_is_named_so() {
+        let tree = tree();
+        for bad in [
+            &b"user.comment"[..],
+            b"user.keepfs.+",
+            b"user.keepfs.A",
+            b"",
+        ] {
+            let refused = tree.open_xattr_name(FILE, bad);
+            assert!(matches!(refused, Err(XattrError::Malformed)), "{bad:?}");
+        }
+        let refused = tree.open_xattr_value(FILE, b"n", &[0; 39]);
+        assert!(matches!(refused, Err(XattrError::Malformed)));
+        // Authentic, but a name that sealing refuses.
+        for bad in [&b""[..], b"a\0", &[b'x'; 160]] {
+            let sealed = siv::seal(&tree.xattr_names, FILE.id(), &text::pad(bad));
+            let raw = format!("{XATTR_PREFIX}{}", text::encode(&sealed));
+            assert!(tree.open_xattr_name(FILE, raw.as_bytes()).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn attributes_come_back(
+            name in proptest::collection::vec(1u8.., 1..=XATTR_NAME_MAX),
+            value in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let tree = tree();
+            let raw = tree.seal_xattr_name(DIR, &name).unwrap();
+            prop_assert_eq!(&tree.open_xattr_name(DIR, raw.as_bytes()).unwrap(), &name);
+            let sealed = tree.seal_xattr_value(DIR, &name, &value).unwrap();
+            let opened = tree.open_xattr_value(DIR, &name, sealed.sealed().bytes()).unwrap();
+            prop_assert_eq!(opened, value);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! [`StoreFile`]: one open regular file of the backing. Writes take
+//! [`Sealed`] bytes only, which nothing but the codec can make.
+
+use std::io;
+
+use crate::codec::Sealed;
+use crate::store::XattrValue;
+use crate::sys::fs::{FileFd, FileLock, Stat, XattrMode};
+use crate::types::{Access, CipherLen, CipherOff, SetTime};
+
+/// An open regular file. All methods take `&self` and may run in parallel;
+/// which of them must not is the caller's matter.
+#[derive(Debug)]
+pub struct StoreFile(FileFd);
+
+/// A write that stopped early: the first `written` bytes are in the file, of
+/// the others nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("the backing took {written} bytes of a write, then failed: {source}")]
+pub struct PartialWrite {
+    /// Bytes that are in the file.
+    pub written: u64,
+    /// Why it stopped.
+    pub source: io::Error,
+}
+
+impl StoreFile {
+    pub(in crate::store) fn new(fd: FileFd) -> Self {
+        Self(fd)
+    }
+
+    /// How the file is open.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.0.access()
+    }
+
+    /// fstat(2); the size is the ciphertext's.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn stat(&self) -> io::Result<Stat> {
+        self.0.stat()
+    }
+
+    /// Reads from `at` until `buf` is full or the file ends; returns the
+    /// number of bytes read, less than `buf.len()` only at the end of the file.
+    ///
+    /// # Errors
+    /// What the backing says; `buf` may be changed then.
+    pub fn read_at(&self, buf: &mut [u8], at: CipherOff) -> io::Result<usize> {
+        self.0.read_at(buf, at.get())
+    }
+
+    /// The first `max` bytes, or all if there are fewer.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn read_head(&self, max: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; max];
+        let len = self.read_at(&mut bytes, CipherOff::new(0))?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    /// Writes `parts` one after the other from `at`, normally in one system
+    /// call; short writes are continued.
+    ///
+    /// # Errors
+    /// What the backing says, and how many bytes went in before.
+    pub fn write_at(&self, parts: &[Sealed<'_>], at: CipherOff) -> Result<(), PartialWrite> {
+        let parts: Vec<&[u8]> = parts.iter().map(|part| part.bytes()).collect();
+        self.0
+            .write_at(&parts, at.get())
+            .map_err(|(written, source)| PartialWrite { written, source })
+    }
+
+    /// Cuts or extends the file to `len` bytes.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn truncate(&self, len: CipherLen) -> io::Result<()> {
+        self.0.truncate(len.get())
+    }
+
+    /// Frees `len` bytes from `from`, which read as zeros then; the length stays.
+    ///
+    /// # Errors
+    /// What the backing says, `EOPNOTSUPP` above all.
+    pub fn punch_hole(&self, from: CipherOff, len: u64) -> io::Result<()> {
+        self.0.punch_hole(from.get(), len)
+    }
+
+    /// Reserves storage for `len` bytes from `from`; the length stays.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn allocate(&self, from: CipherOff, len: u64) -> io::Result<()> {
+        self.0.allocate(from.get(), len)
+    }
+
+    /// Contents and length survive a power cut once this returns.
+    ///
+    /// # Errors
+    /// What the backing says. Linux reports a failed write-back once.
+    pub fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    /// As [`Self::sync_data`], with times, mode and owner.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    /// First byte of data at or after `from`; `None` if there is none.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn seek_data(&self, from: CipherOff) -> io::Result<Option<CipherOff>> {
+        Ok(self.0.seek_data(from.get())?.map(CipherOff::new))
+    }
+
+    /// First byte of a hole at or after `from`; the end of the file counts.
+    ///
+    /// # Errors
+    /// What the backing says; `ENXIO` at or beyond the end of the file.
+    pub fn seek_hole(&self, from: CipherOff) -> io::Result<CipherOff> {
+        self.0.seek_hole(from.get()).map(CipherOff::new)
+    }
+
+    /// Sets the times.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn set_times(&self, atime: SetTime, mtime: SetTime) -> io::Result<()> {
+        self.0.set_times(atime, mtime)
+    }
+
+    /// Sets the permission bits, `07777`.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.0.set_mode(mode)
+    }
+
+    /// Sets owner and group; `None` leaves that id.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+        self.0.set_owner(uid, gid)
+    }
+
+    /// Value of an extended attribute, by its name on the backing.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn get_xattr(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        self.0.get_xattr(name)
+    }
+
+    /// Names of all extended attributes on the backing.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn list_xattrs(&self) -> io::Result<Vec<Vec<u8>>> {
+        self.0.list_xattrs()
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// What the backing says; see [`XattrValue`].
+    pub fn set_xattr(&self, name: &[u8], value: XattrValue<'_>, mode: XattrMode) -> io::Result<()> {
+        self.0.set_xattr(name, value.checked(name)?, mode)
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn remove_xattr(&self, name: &[u8]) -> io::Result<()> {
+        self.0.remove_xattr(name)
+    }
+
+    /// Opens the same file again, whatever its name is by now.
+    ///
+    /// # Errors
+    /// What the backing says; the file's mode is checked again.
+    pub fn reopen(&self, access: Access) -> io::Result<Self> {
+        self.0.reopen(access).map(Self)
+    }
+
+    /// Tries to lock the whole file; the lock goes with this open file.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn try_lock(&self) -> io::Result<FileLock> {
+        self.0.try_lock()
+    }
+}

@@ -1,0 +1,213 @@
+//! Files of keepfs itself: few, small, under fixed names, and never changed in
+//! place. A new one is written under a temporary name, synced, renamed.
+
+use std::borrow::Cow;
+use std::io;
+
+use super::{StoreDir, StoreFile};
+use crate::codec::Sealed;
+use crate::codec::entry::{PIN_NAME, SLOTS_DIR, VAULT_FILE, slot_file_name};
+use crate::codec::names::PIN_RECORD_LEN;
+use crate::codec::vault::{Slot, VaultFile};
+use crate::name::RawName;
+use crate::sys::fs::random_suffix;
+use crate::types::{Access, CipherOff, RenameMode, SlotId};
+
+/// What a temporary name begins with; 32 hexadecimal digits follow.
+pub const TEMPORARY_PREFIX: &str = "~keepfs-";
+/// What a temporary name ends with.
+pub const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// An internal file, by its role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Internal {
+    /// `keepfs.vault`, in a vault's root.
+    Vault,
+    /// A key slot, in `keepfs.slots`.
+    Slot(SlotId),
+    /// `keepfs.dir`, the pin of a directory.
+    Pin,
+}
+
+impl Internal {
+    fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::Vault => VAULT_FILE.into(),
+            Self::Slot(id) => slot_file_name(id).into(),
+            Self::Pin => PIN_NAME.into(),
+        }
+    }
+
+    /// Longest legal contents, in bytes.
+    fn max_len(self) -> usize {
+        match self {
+            Self::Vault => VaultFile::LEN,
+            Self::Slot(_) => Slot::MAX_LEN,
+            Self::Pin => 2 * PIN_RECORD_LEN,
+        }
+    }
+}
+
+/// Whether `name` is one that keepfs gives to files and directories it has not
+/// finished.
+#[must_use]
+pub fn is_temporary(name: &RawName) -> bool {
+    name.bytes()
+        .strip_prefix(TEMPORARY_PREFIX.as_bytes())
+        .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX.as_bytes()))
+        .is_some_and(|digits| {
+            digits.len() == 32
+                && digits
+                    .iter()
+                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        })
+}
+
+impl StoreDir {
+    /// What an internal file holds, or the beginning of it: what is longer
+    /// than legal is cut one byte behind that, so its length still tells.
+    ///
+    /// # Errors
+    /// What the backing says; [`crate::sys::fs::is_not_regular`].
+    pub fn read_internal(&self, which: Internal) -> io::Result<Vec<u8>> {
+        self.read_bounded(which.name().as_bytes(), which.max_len())
+    }
+
+    /// Opens an internal file for reading, to lock it.
+    ///
+    /// # Errors
+    /// What the backing says; [`crate::sys::fs::is_not_regular`].
+    pub fn open_internal(&self, which: Internal) -> io::Result<StoreFile> {
+        self.dir
+            .open_file(which.name().as_bytes(), Access::Read)
+            .map(StoreFile::new)
+    }
+
+    /// Puts an internal file in place of an older one, or of none; atomic and
+    /// durable.
+    ///
+    /// # Errors
+    /// What the backing says; the older one is untouched then, unless only the
+    /// last step failed, which makes the new one durable.
+    pub fn replace_internal(&self, which: Internal, bytes: Sealed<'_>) -> io::Result<()> {
+        self.replace(which.name().as_bytes(), bytes)
+    }
+
+    /// Writes a file under a temporary name and syncs it. Nothing stays behind
+    /// if that fails, as far as the backing allows.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn write_temporary(&self, bytes: Sealed<'_>, mode: u32) -> io::Result<RawName> {
+        let temporary = temporary_name()?;
+        let file = StoreFile::new(self.dir.create_file(temporary.bytes(), mode)?);
+        let written = file
+            .write_at(&[bytes], CipherOff::new(0))
+            .map_err(|partial| partial.source)
+            .and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            // What failed first is what matters.
+            let _left_behind = self.dir.unlink(temporary.bytes());
+            return Err(error);
+        }
+        Ok(temporary)
+    }
+
+    /// Renames a finished temporary file to its final name.
+    ///
+    /// # Errors
+    /// What the backing says; the temporary file is removed then.
+    pub(in crate::store) fn settle(
+        &self,
+        temporary: &RawName,
+        name: &[u8],
+        mode: RenameMode,
+    ) -> io::Result<()> {
+        self.dir
+            .rename(temporary.bytes(), &self.dir, name, mode)
+            .inspect_err(|_| {
+                // What failed first is what matters.
+                let _left_behind = self.dir.unlink(temporary.bytes());
+            })
+    }
+
+    /// Puts `keepfs.vault` in place from a finished temporary file, which must
+    /// not replace another; durable once this returns.
+    ///
+    /// # Errors
+    /// What the backing says; `EEXIST` if there is one.
+    pub fn settle_vault(&self, temporary: &RawName) -> io::Result<()> {
+        self.place_new(temporary, VAULT_FILE.as_bytes())?;
+        self.sync()
+    }
+
+    /// Makes a directory with the one slot `bytes` under a temporary name and
+    /// syncs both.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn write_slots(&self, id: SlotId, bytes: Sealed<'_>) -> io::Result<RawName> {
+        let temporary = temporary_name()?;
+        self.dir.make_dir(temporary.bytes(), 0o755)?;
+        let slots = self.open_dir(&temporary)?;
+        let file = slots
+            .dir
+            .create_file(Internal::Slot(id).name().as_bytes(), 0o600)
+            .map(StoreFile::new)?;
+        file.write_at(&[bytes], CipherOff::new(0))
+            .map_err(|partial| partial.source)?;
+        file.sync_all()?;
+        slots.sync()?;
+        Ok(temporary)
+    }
+
+    /// Puts a finished directory of slots in place; durable once this returns.
+    ///
+    /// # Errors
+    /// What the backing says; `EEXIST` if there is one.
+    pub fn settle_slots(&self, temporary: &RawName) -> io::Result<()> {
+        self.place_new(temporary, SLOTS_DIR.as_bytes())?;
+        self.sync()
+    }
+
+    /// Opens the directory of key slots.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn open_slots(&self) -> io::Result<Self> {
+        self.open_dir(&RawName::new(SLOTS_DIR.as_bytes()))
+    }
+
+    /// What a finished temporary file holds; see [`Self::read_internal`].
+    ///
+    /// # Errors
+    /// What the backing says; `InvalidInput` for any other name.
+    pub fn read_temporary(&self, name: &RawName, max: usize) -> io::Result<Vec<u8>> {
+        if is_temporary(name) {
+            self.read_bounded(name.bytes(), max)
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
+    }
+
+    /// Renames without replacing, also where the backing cannot exclude a race.
+    fn place_new(&self, temporary: &RawName, name: &[u8]) -> io::Result<()> {
+        let rename = |mode| self.dir.rename(temporary.bytes(), &self.dir, name, mode);
+        match rename(RenameMode::NoReplace) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match self.dir.stat(name) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
+                    rename(RenameMode::Replace)
+                }
+                Err(other) => Err(other),
+            },
+            other => other,
+        }
+    }
+}
+
+pub(in crate::store) fn temporary_name() -> io::Result<RawName> {
+    let digits = random_suffix()?;
+    let name = format!("{TEMPORARY_PREFIX}{digits}{TEMPORARY_SUFFIX}");
+    Ok(RawName::new(name.as_bytes()))
+}

@@ -1,0 +1,395 @@
+//! [`VaultDir`]: one directory of a vault, in plain names. The only place
+//! where names cross between plain and cipher.
+//!
+//! | room | what is kept there |
+//! |---|---|
+//! | this file | looking up, opening, creating and removing by name |
+//! | `list` | listings, and whether a directory's id is the right one |
+//! | `pins` | reading and writing the pin of a directory |
+//! | `rename` | renames, which may need pins |
+//!
+//! # Ids and places
+//!
+//! A directory's *place* follows from its parent's id and its name; its *id*,
+//! which its entries are encrypted under, is the place unless its pin says
+//! otherwise. Where they differ, an entry that is not found under the id is
+//! looked for under the place: another device may have created it before the
+//! pin reached it.
+//!
+//! # What a `VaultDir` does not do
+//!
+//! It takes no locks. While a directory is renamed, its holder keeps creates
+//! in it away, and afterwards goes on with [`VaultDir::after_move`]. An id is
+//! as fresh as the last [`VaultDir::open_child`] or [`VaultDir::refresh`].
+
+mod list;
+mod pins;
+mod rename;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use list::{Listed, Listing};
+pub use rename::{Moved, Renamed};
+
+use crate::codec::RandomError;
+use crate::codec::link::LinkError;
+use crate::codec::names::{CipherName, PinError};
+use crate::name::{PlainName, RawName};
+use crate::store::{StoreDir, StoreFile, StoreNode, entry_of};
+use crate::sys::fs::Stat;
+use crate::types::{Access, DirId, SetTime};
+use crate::vault::Vault;
+
+/// One directory, open, with the id that its names are encrypted under.
+#[derive(Clone, Debug)]
+pub struct VaultDir {
+    store: Arc<StoreDir>,
+    place: DirId,
+    id: DirId,
+    /// Set once an entry, or the lack of any, has confirmed the id.
+    confirmed: Arc<AtomicBool>,
+}
+
+/// An entry that was looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name on the backing.
+    pub entry: RawName,
+    /// What the backing knows of it.
+    pub stat: Stat,
+}
+
+/// Why something in a directory cannot be done.
+#[derive(Debug, thiserror::Error)]
+pub enum DirError {
+    /// The backing's own answer, with its errno.
+    #[error(transparent)]
+    Backing(#[from] io::Error),
+    /// The pin is there and cannot be read, so the id is not known.
+    #[error("the directory's pin cannot be read: {0}")]
+    PinUnreadable(#[source] io::Error),
+    /// The pin is not one.
+    #[error(transparent)]
+    PinMalformed(#[from] PinError),
+    /// Entries, none of which opens under the directory's id: what is created
+    /// now would be lost once the right id is back.
+    #[error(
+        "no name in the directory opens; it may have been moved on the backing, or its pin is missing"
+    )]
+    NothingOpens,
+    /// A symbolic link's target.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// A name as it stands, or would stand, on the backing.
+struct Resolved {
+    cipher: CipherName,
+    /// The id it is encrypted under: the directory's, or its place.
+    under: DirId,
+}
+
+impl Resolved {
+    fn entry(&self) -> RawName {
+        entry_of(&self.cipher)
+    }
+}
+
+impl VaultDir {
+    pub(in crate::vault) fn root(store: Arc<StoreDir>, id: DirId) -> Self {
+        Self::new(store, id, id)
+    }
+
+    fn new(store: Arc<StoreDir>, place: DirId, id: DirId) -> Self {
+        Self {
+            store,
+            place,
+            id,
+            confirmed: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// The id that names here are encrypted under; not unique.
+    #[must_use]
+    pub fn id(&self) -> DirId {
+        self.id
+    }
+
+    /// The open directory of the backing.
+    #[must_use]
+    pub fn store(&self) -> &Arc<StoreDir> {
+        &self.store
+    }
+
+    /// Reads the pin again, which another device may have delivered since.
+    /// The result shares the open directory.
+    ///
+    /// # Errors
+    /// The pin cannot be read, or is none.
+    pub fn refresh(&self, vault: &Vault) -> Result<Self, DirError> {
+        if self.place == vault.keys().root_dir_id() {
+            return Ok(self.clone());
+        }
+        let id = pins::read(&self.store)?.id_at(vault, self.place)?;
+        if id == self.id {
+            return Ok(self.clone());
+        }
+        Ok(Self::new(Arc::clone(&self.store), self.place, id))
+    }
+
+    /// This directory after a rename has moved it; shares the open directory.
+    #[must_use]
+    pub fn after_move(&self, moved: Moved) -> Self {
+        Self::new(Arc::clone(&self.store), moved.place, moved.id)
+    }
+
+    /// Looks a name up: one encryption, one fstatat(2), no listing. `None` if
+    /// there is no such entry.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn lookup(&self, vault: &Vault, name: &PlainName) -> Result<Option<Found>, DirError> {
+        for id in self.ids() {
+            let entry = entry_of(&vault.keys().cipher_name(id, name));
+            match self.store.stat(&entry) {
+                Ok(stat) => return Ok(Some(Found { entry, stat })),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the backing knows of an entry.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn stat_entry(&self, vault: &Vault, name: &PlainName) -> Result<Stat, DirError> {
+        let entry = self.resolve(vault, name)?.entry();
+        Ok(self.store.stat(&entry)?)
+    }
+
+    /// Opens a directory inside this one and reads its pin.
+    ///
+    /// # Errors
+    /// What the backing says; the pin cannot be read, or is none.
+    pub fn open_child(&self, vault: &Vault, name: &PlainName) -> Result<Self, DirError> {
+        let at = self.resolve(vault, name)?;
+        let store = self.store.open_dir(&at.entry())?;
+        let place = vault.keys().place(at.under, name);
+        let id = pins::read(&store)?.id_at(vault, place)?;
+        Ok(Self::new(Arc::new(store), place, id))
+    }
+
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// What the backing says; [`crate::sys::fs::is_not_regular`].
+    pub fn open_file(
+        &self,
+        vault: &Vault,
+        name: &PlainName,
+        access: Access,
+    ) -> Result<StoreFile, DirError> {
+        let entry = self.resolve(vault, name)?.entry();
+        Ok(self.store.open_file(&entry, access)?)
+    }
+
+    /// Creates an empty file of the backing, open for reading and writing. It
+    /// is no file of the vault before its image is written.
+    ///
+    /// # Errors
+    /// What the backing says; [`DirError::NothingOpens`].
+    pub fn create_file(
+        &self,
+        vault: &Vault,
+        name: &PlainName,
+        mode: u32,
+    ) -> Result<StoreFile, DirError> {
+        let at = self.resolve_new(vault, name)?;
+        Ok(self.store.create_file(&at.cipher, mode)?)
+    }
+
+    /// Creates a directory. Its id is its place.
+    ///
+    /// # Errors
+    /// What the backing says; [`DirError::NothingOpens`].
+    pub fn mkdir(&self, vault: &Vault, name: &PlainName, mode: u32) -> Result<(), DirError> {
+        let at = self.resolve_new(vault, name)?;
+        Ok(self.store.mkdir(&at.cipher, mode)?)
+    }
+
+    /// Creates a symbolic link.
+    ///
+    /// # Errors
+    /// What the backing says, `ENAMETOOLONG` for a target it cannot hold
+    /// encrypted; [`DirError::NothingOpens`].
+    pub fn symlink(&self, vault: &Vault, name: &PlainName, target: &[u8]) -> Result<(), DirError> {
+        let at = self.resolve_new(vault, name)?;
+        let target = vault.keys().seal_target(target)?;
+        Ok(self.store.symlink(&at.cipher, &target)?)
+    }
+
+    /// Creates a FIFO, socket or device node; `mode` carries the kind.
+    ///
+    /// # Errors
+    /// What the backing says, `InvalidInput` for regular files;
+    /// [`DirError::NothingOpens`].
+    pub fn mknod(
+        &self,
+        vault: &Vault,
+        name: &PlainName,
+        mode: u32,
+        rdev: u64,
+    ) -> Result<(), DirError> {
+        let at = self.resolve_new(vault, name)?;
+        Ok(self.store.mknod(&at.cipher, mode, rdev)?)
+    }
+
+    /// Gives an object a second name.
+    ///
+    /// # Errors
+    /// What the backing says; [`DirError::NothingOpens`] of the new name's
+    /// directory.
+    pub fn hard_link(
+        vault: &Vault,
+        from: (&Self, &PlainName),
+        to: (&Self, &PlainName),
+    ) -> Result<(), DirError> {
+        let (from_dir, from_name) = from;
+        let (to_dir, to_name) = to;
+        let old = from_dir.resolve(vault, from_name)?;
+        let new = to_dir.resolve_new(vault, to_name)?;
+        Ok(from_dir
+            .store
+            .hard_link(&old.entry(), &to_dir.store, &new.cipher)?)
+    }
+
+    /// Removes an entry that is no directory.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn unlink(&self, vault: &Vault, name: &PlainName) -> Result<(), DirError> {
+        let entry = self.resolve(vault, name)?.entry();
+        Ok(self.store.unlink(&entry)?)
+    }
+
+    /// Removes a directory without entries; pins and orphaned side files in it
+    /// go with it.
+    ///
+    /// # Errors
+    /// What the backing says; `ENOTEMPTY` changes nothing.
+    pub fn rmdir(&self, vault: &Vault, name: &PlainName) -> Result<(), DirError> {
+        let entry = self.resolve(vault, name)?.entry();
+        Ok(self.store.rmdir(&entry)?)
+    }
+
+    /// Target of a symbolic link, in plain.
+    ///
+    /// # Errors
+    /// What the backing says; the target is none of this vault's.
+    pub fn read_link(&self, vault: &Vault, name: &PlainName) -> Result<Vec<u8>, DirError> {
+        let entry = self.resolve(vault, name)?.entry();
+        let raw = self.store.read_link(&entry)?;
+        Ok(vault.keys().open_target(&raw)?)
+    }
+
+    /// An entry as an object with owner, mode, times and raw attributes; a
+    /// link itself.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn node(&self, vault: &Vault, name: &PlainName) -> Result<StoreNode, DirError> {
+        let entry = self.resolve(vault, name)?.entry();
+        Ok(self.store.node(&entry)?)
+    }
+
+    /// Sets the permission bits of an entry.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn set_mode(&self, vault: &Vault, name: &PlainName, mode: u32) -> Result<(), DirError> {
+        Ok(self.node(vault, name)?.set_mode(mode)?)
+    }
+
+    /// Sets owner and group of an entry; `None` leaves that id.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn set_owner(
+        &self,
+        vault: &Vault,
+        name: &PlainName,
+        owner: (Option<u32>, Option<u32>),
+    ) -> Result<(), DirError> {
+        let (uid, gid) = owner;
+        Ok(self.node(vault, name)?.set_owner(uid, gid)?)
+    }
+
+    /// Sets the times of an entry.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn set_times(
+        &self,
+        vault: &Vault,
+        name: &PlainName,
+        atime: SetTime,
+        mtime: SetTime,
+    ) -> Result<(), DirError> {
+        Ok(self.node(vault, name)?.set_times(atime, mtime)?)
+    }
+
+    /// The id, and the place where that is another.
+    fn ids(&self) -> impl Iterator<Item = DirId> + use<> {
+        let place = (self.place != self.id).then_some(self.place);
+        [self.id].into_iter().chain(place)
+    }
+
+    /// The name as it stands here: under the id, or under the place if only
+    /// that exists. Looks at the backing only where the two differ.
+    fn resolve(&self, vault: &Vault, name: &PlainName) -> io::Result<Resolved> {
+        let under = |id| Resolved {
+            cipher: vault.keys().cipher_name(id, name),
+            under: id,
+        };
+        let first = under(self.id);
+        if self.place == self.id || self.exists(&first)? {
+            return Ok(first);
+        }
+        let second = under(self.place);
+        Ok(if self.exists(&second)? { second } else { first })
+    }
+
+    /// [`Self::resolve`] for a name that is about to be created.
+    fn resolve_new(&self, vault: &Vault, name: &PlainName) -> Result<Resolved, DirError> {
+        self.confirm(vault)?;
+        Ok(self.resolve(vault, name)?)
+    }
+
+    fn exists(&self, at: &Resolved) -> io::Result<bool> {
+        match self.store.stat(&at.entry()) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Refuses a directory whose entries show that its id is not the right
+    /// one. Looked at once; a fresh [`VaultDir`] looks again.
+    fn confirm(&self, vault: &Vault) -> Result<(), DirError> {
+        if self.confirmed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !self.id_is_plausible(vault)? {
+            return Err(DirError::NothingOpens);
+        }
+        self.confirmed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}

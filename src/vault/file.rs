@@ -1,0 +1,540 @@
+//! One regular file of the vault: chunks of plaintext over slots of ciphertext.
+//! FORMAT.md, regular files.
+//!
+//! * [`ranges`]: who may work on which chunks at the same time
+//! * `read`: plaintext out, holes and data found
+//! * `write`: the one place where live slots and headers are replaced
+//! * `resize`: longer, shorter, holes punched, space reserved
+//! * `verify`: the seal recomputed from the backing
+//!
+//! **Locks**, in the order they are taken: a range of chunks
+//! ([`ranges::RangeLock`]; `tail` for whatever changes the length or the last
+//! chunk), then `state`. The file descriptors' lock is never held over I/O.
+//!
+//! **Durability**: what `write` accepted is on the backing file (in its page
+//! cache) when it returns; [`File::sync`] makes it survive a power cut.
+
+pub mod ranges;
+mod read;
+mod resize;
+mod verify;
+mod write;
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Mutex, RwLock};
+
+pub use self::read::SeekTo;
+pub use self::resize::SizeRule;
+use self::ranges::RangeLock;
+use crate::codec::batch::{ChunkDamage, SealError, SealSum, SlotBuf, Tail, Workers, seal_slots};
+use crate::codec::geometry::Geometry;
+use crate::codec::header::{self, Header, HeaderError, OpenFlag, SparseFlag};
+use crate::codec::keys::FileKeys;
+use crate::codec::RandomError;
+use crate::store::file::{PartialWrite, StoreFile};
+use crate::types::{Access, ChunkNo, CipherLen, CipherOff, DirId, PlainLen, SetTime, Time};
+use crate::vault::Vault;
+
+/// Header and empty last slot: no legal file is shorter.
+const EMPTY_FILE_LEN: u64 = 168;
+
+/// What is wrong with a file's bytes on the backing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Damage {
+    /// No bytes at all: its creation was interrupted.
+    #[error("it is empty: its creation was interrupted")]
+    InterruptedCreate,
+    /// Shorter than the shortest legal file.
+    #[error("it is only {0} bytes long")]
+    TooShort(CipherLen),
+    /// The header does not open.
+    #[error("its header does not open: {0}")]
+    Header(#[from] HeaderError),
+    /// Sealed, but shorter than its header says.
+    #[error("it was cut: {is} bytes of plaintext are left of {was}")]
+    Cut {
+        /// Plaintext bytes the backing's length allows.
+        is: PlainLen,
+        /// Plaintext bytes the sealed header states.
+        was: PlainLen,
+    },
+    /// One chunk does not authenticate.
+    #[error("chunk {} does not authenticate", .0.chunk)]
+    Chunk(ChunkDamage),
+    /// The backing file ended where a slot should be.
+    #[error("chunk {0} is missing")]
+    Missing(ChunkNo),
+    /// Not sealed, and only sealed files were asked for.
+    #[error("it is not sealed")]
+    NotSealed,
+    /// The seal is not that of its slots: a chunk was put back to an older state.
+    #[error("its seal does not match its chunks")]
+    WrongSeal,
+}
+
+/// Why an operation on a file failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The backing said no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The backing's bytes are not what was stored.
+    #[error("the file is damaged: {0}")]
+    Damaged(#[from] Damage),
+    /// Beyond the largest file the format can hold.
+    #[error("the file would be too large")]
+    TooBig,
+    /// Seeking at or beyond the end.
+    #[error("the offset is at or beyond the end of the file")]
+    BeyondEnd,
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// Opened for reading only.
+    #[error("the file is not open for writing")]
+    NotWritable,
+}
+
+impl From<PartialWrite> for FileError {
+    fn from(partial: PartialWrite) -> Self {
+        Self::Io(partial.source)
+    }
+}
+
+impl From<SealError> for FileError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Random(random) => Self::Random(random),
+            SealError::PartialChunk { .. } | SealError::TooManyChunks => Self::TooBig,
+        }
+    }
+}
+
+impl From<ChunkDamage> for FileError {
+    fn from(damage: ChunkDamage) -> Self {
+        Self::Damaged(Damage::Chunk(damage))
+    }
+}
+
+/// How the bytes on the backing stood when the file was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The header is closed and its length is the backing's.
+    Sealed,
+    /// Left open by a crash, or copied in the middle of a change. Served.
+    Unsealed,
+}
+
+/// What is known of the sum over all slots.
+#[derive(Clone, Copy, Debug)]
+enum Tracking {
+    /// Exactly the slots as they stand.
+    Exact { seal: SealSum, holes: u64 },
+    /// Unknown: the file was found open, or a failed write could not be undone.
+    /// It stays OPEN; only a check with repair may seal it.
+    Lost,
+}
+
+/// Times the caller set while the file is OPEN; applied after the seal.
+#[derive(Clone, Copy, Debug)]
+struct PendingTimes {
+    atime: SetTime,
+    mtime: SetTime,
+}
+
+impl PendingTimes {
+    const NONE: Self = Self {
+        atime: SetTime::Omit,
+        mtime: SetTime::Omit,
+    };
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing changed since the last seal (or since opening).
+    Clean,
+    /// Changed by us; the header on the backing says OPEN.
+    Changed,
+}
+
+#[derive(Debug)]
+struct State {
+    /// As it stands on the backing.
+    header: Header,
+    tracking: Tracking,
+    phase: Phase,
+    times: PendingTimes,
+    last_change: Instant,
+}
+
+#[derive(Debug)]
+struct Descriptors {
+    reader: Option<Arc<StoreFile>>,
+    writer: Option<Arc<StoreFile>>,
+}
+
+/// An open regular file. Shared by every handle on its inode.
+pub struct File {
+    geometry: Geometry,
+    keys: FileKeys,
+    fds: RwLock<Descriptors>,
+    ranges: RangeLock,
+    /// Length of the plaintext; changed by holders of the tail only.
+    size: AtomicU64,
+    /// Whether a slot of zeros may be a hole.
+    sparse: AtomicBool,
+    state: Mutex<State>,
+    /// Chunks already reported, so that each makes one log line.
+    reported: Mutex<HashSet<ChunkNo>>,
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("File")
+            .field("file_id", &self.keys.file_id())
+            .field("size", &self.size())
+            .finish_non_exhaustive()
+    }
+}
+
+impl File {
+    /// Writes the image of an empty file (168 bytes) over `store`, which must
+    /// be empty and writable, and opens it. The file is born OPEN.
+    ///
+    /// # Errors
+    /// The backing's, or no random bytes.
+    pub fn create(vault: &Vault, store: StoreFile, birth_dir: DirId) -> Result<Self, FileError> {
+        let keys = vault.keys().new_file()?;
+        Self::write_empty(vault.geometry(), keys, store, birth_dir, 0)
+    }
+
+    /// Opens an existing file and tells how it stands.
+    ///
+    /// # Errors
+    /// [`FileError::Damaged`] if nothing of it can be served; the backing's.
+    pub fn open(vault: &Vault, store: StoreFile) -> Result<(Self, Standing), FileError> {
+        let geometry = vault.geometry();
+        let stored = CipherLen::new(store.stat()?.size);
+        if stored.get() == 0 {
+            return Err(Damage::InterruptedCreate.into());
+        }
+        if stored.get() < EMPTY_FILE_LEN {
+            return Err(Damage::TooShort(stored).into());
+        }
+        let mut bytes = [0; Geometry::HEADER_LEN];
+        let read = store.read_at(&mut bytes, CipherOff::new(0))?;
+        if read < bytes.len() {
+            return Err(Damage::TooShort(stored).into());
+        }
+        let file_id = header::claimed_file_id(&bytes).map_err(Damage::from)?;
+        let keys = vault.keys().file_keys(file_id);
+        let header = header::open_header(&keys, &bytes).map_err(Damage::from)?;
+        let size = geometry.longest_legal_prefix(stored);
+        let standing = match header.open {
+            OpenFlag::Open => Standing::Unsealed,
+            OpenFlag::Closed if size < header.size => {
+                return Err(Damage::Cut {
+                    is: size,
+                    was: header.size,
+                }
+                .into());
+            }
+            OpenFlag::Closed if geometry.cipher_len(header.size) == Some(stored) => {
+                Standing::Sealed
+            }
+            OpenFlag::Closed => Standing::Unsealed,
+        };
+        let tracking = match standing {
+            Standing::Sealed => Tracking::Exact {
+                seal: header.seal,
+                holes: header.holes,
+            },
+            Standing::Unsealed => Tracking::Lost,
+        };
+        Ok((
+            Self::new(geometry, keys, store, header, size, tracking),
+            standing,
+        ))
+    }
+
+    /// Empties a file, damaged or not: length 0, then the image of an empty
+    /// file, under the same keys where the old header still proves them.
+    ///
+    /// # Errors
+    /// The backing's, or no random bytes.
+    pub fn reset(vault: &Vault, store: StoreFile, birth_dir: DirId) -> Result<Self, FileError> {
+        let mut bytes = [0; Geometry::HEADER_LEN];
+        let read = store.read_at(&mut bytes, CipherOff::new(0))?;
+        // An id that nothing proves may be another file's.
+        let proven = header::claimed_file_id(&bytes[..read])
+            .map(|file_id| vault.keys().file_keys(file_id))
+            .and_then(|keys| Ok((header::open_header(&keys, &bytes)?.generation, keys)));
+        let (generation, keys) = match proven {
+            Ok(known) => known,
+            Err(_) => (0, vault.keys().new_file()?),
+        };
+        store.truncate(CipherLen::new(0))?;
+        Self::write_empty(vault.geometry(), keys, store, birth_dir, generation)
+    }
+
+    fn write_empty(
+        geometry: Geometry,
+        keys: FileKeys,
+        store: StoreFile,
+        birth_dir: DirId,
+        old_generation: u64,
+    ) -> Result<Self, FileError> {
+        let header = Header {
+            file_id: keys.file_id(),
+            open: OpenFlag::Open,
+            sparse: SparseFlag::Dense,
+            generation: old_generation.saturating_add(1),
+            size: PlainLen::new(0),
+            seal: SealSum::ZERO,
+            birth_dir,
+            holes: 0,
+        };
+        let mut slot = SlotBuf::default();
+        let first = ChunkNo::new(0);
+        let seal = seal_slots(
+            &keys,
+            geometry,
+            first,
+            &[],
+            Tail::Last,
+            Workers::One,
+            &mut slot,
+        )?;
+        let image = header::seal_header(&keys, &header)?;
+        store.write_at(&[image.sealed(), slot.sealed()], CipherOff::new(0))?;
+        let tracking = Tracking::Exact { seal, holes: 0 };
+        let file = Self::new(geometry, keys, store, header, header.size, tracking);
+        file.state.lock().phase = Phase::Changed;
+        Ok(file)
+    }
+
+    fn new(
+        geometry: Geometry,
+        keys: FileKeys,
+        store: StoreFile,
+        header: Header,
+        size: PlainLen,
+        tracking: Tracking,
+    ) -> Self {
+        let store = Arc::new(store);
+        let fds = match store.access() {
+            Access::Read => Descriptors {
+                reader: Some(store),
+                writer: None,
+            },
+            Access::ReadWrite => Descriptors {
+                reader: None,
+                writer: Some(store),
+            },
+        };
+        Self {
+            geometry,
+            keys,
+            fds: RwLock::new(fds),
+            ranges: RangeLock::default(),
+            size: AtomicU64::new(size.get()),
+            sparse: AtomicBool::new(header.sparse == SparseFlag::Sparse),
+            state: Mutex::new(State {
+                header,
+                tracking,
+                phase: Phase::Clean,
+                times: PendingTimes::NONE,
+                last_change: Instant::now(),
+            }),
+            reported: Mutex::new(HashSet::new()),
+        }
+    }
+
+    /// Length of the plaintext now.
+    #[must_use]
+    pub fn size(&self) -> PlainLen {
+        PlainLen::new(self.size.load(Ordering::Acquire))
+    }
+
+    /// The id that names its keys.
+    #[must_use]
+    pub fn keys(&self) -> &FileKeys {
+        &self.keys
+    }
+
+    /// A descriptor for reading; also good for stat, times and attributes.
+    ///
+    /// # Errors
+    /// None in practice: a file always holds at least one descriptor.
+    pub fn store(&self) -> Result<Arc<StoreFile>, FileError> {
+        let fds = self.fds.read();
+        fds.reader
+            .as_ref()
+            .or(fds.writer.as_ref())
+            .cloned()
+            .ok_or(FileError::NotWritable)
+    }
+
+    fn writer(&self) -> Result<Arc<StoreFile>, FileError> {
+        self.fds
+            .read()
+            .writer
+            .clone()
+            .ok_or(FileError::NotWritable)
+    }
+
+    /// Whether a writable descriptor is held.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.fds.read().writer.is_some()
+    }
+
+    /// Adds a writable descriptor of the same backing file.
+    pub fn add_writer(&self, store: StoreFile) {
+        self.fds.write().writer = Some(Arc::new(store));
+    }
+
+    /// Gives the writable descriptor back, so that sync clients see the file
+    /// closed; keeps one for reading if `keep_reading`. Call after [`seal`](Self::seal).
+    ///
+    /// # Errors
+    /// The backing refused a descriptor for reading; then the writable one stays.
+    pub fn drop_writer(&self) -> Result<(), FileError> {
+        let mut fds = self.fds.write();
+        if let (None, Some(writer)) = (&fds.reader, &fds.writer) {
+            let reader = writer.reopen(Access::Read)?;
+            fds.reader = Some(Arc::new(reader));
+        }
+        fds.writer = None;
+        Ok(())
+    }
+
+    /// Times the mount shows instead of the backing's, while the file is open.
+    #[must_use]
+    pub fn pending_times(&self) -> (SetTime, SetTime) {
+        let times = self.state.lock().times;
+        (times.atime, times.mtime)
+    }
+
+    /// Sets times: at once on an unchanged file, after the seal on a changed one.
+    ///
+    /// # Errors
+    /// The backing's.
+    pub fn set_times(&self, atime: SetTime, mtime: SetTime) -> Result<(), FileError> {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Clean => Ok(self.store()?.set_times(atime, mtime)?),
+            Phase::Changed => {
+                if atime != SetTime::Omit {
+                    state.times.atime = resolve_now(atime);
+                }
+                if mtime != SetTime::Omit {
+                    state.times.mtime = resolve_now(mtime);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether it has changes that are not sealed, and for how long none came.
+    #[must_use]
+    pub fn unsealed_for(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        (state.phase == Phase::Changed).then(|| state.last_change.elapsed())
+    }
+
+    /// Writes the sealed header, then the pending times. Does nothing if
+    /// nothing changed. A file found OPEN stays OPEN.
+    ///
+    /// # Errors
+    /// The backing's; the file then stays changed and may be sealed again.
+    pub fn seal(&self) -> Result<(), FileError> {
+        let _tail = self.ranges.tail(ChunkNo::new(0));
+        let mut state = self.state.lock();
+        if state.phase == Phase::Clean {
+            return Ok(());
+        }
+        if let Tracking::Exact { seal, holes } = state.tracking {
+            let sparse = if holes > 0 {
+                SparseFlag::Sparse
+            } else {
+                SparseFlag::Dense
+            };
+            let sealed = Header {
+                open: OpenFlag::Closed,
+                sparse,
+                generation: state.header.generation.saturating_add(1),
+                size: self.size(),
+                seal,
+                holes,
+                ..state.header
+            };
+            self.replace_header(&mut state, sealed)?;
+            self.sparse.store(holes > 0, Ordering::Release);
+        }
+        let times = state.times;
+        if times.atime != SetTime::Omit || times.mtime != SetTime::Omit {
+            self.writer()?.set_times(times.atime, times.mtime)?;
+        }
+        state.times = PendingTimes::NONE;
+        state.phase = Phase::Clean;
+        Ok(())
+    }
+
+    /// Everything written so far survives a power cut when this returns.
+    ///
+    /// # Errors
+    /// The backing's, ENOSPC and EIO among them.
+    pub fn sync(&self) -> Result<(), FileError> {
+        {
+            let mut state = self.state.lock();
+            let undeclared = state.header.sparse == SparseFlag::Dense
+                && self.sparse.load(Ordering::Acquire)
+                && state.phase == Phase::Changed;
+            if undeclared {
+                let header = Header {
+                    sparse: SparseFlag::Sparse,
+                    generation: state.header.generation.saturating_add(1),
+                    ..state.header
+                };
+                self.replace_header(&mut state, header)?;
+            }
+        }
+        Ok(self.store()?.sync_data()?)
+    }
+
+    /// One log line for each damaged chunk of this open file.
+    fn report(&self, chunk: ChunkNo) {
+        if self.reported.lock().insert(chunk) {
+            tracing::error!(
+                file_id = %self.keys.file_id(),
+                chunk = chunk.get(),
+                "a chunk on the backing does not authenticate"
+            );
+        }
+    }
+}
+
+/// The clock's reading, as a timestamp for files.
+#[must_use]
+pub fn clock_now() -> Time {
+    match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => Time {
+            secs: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            nanos: since.subsec_nanos(),
+        },
+        Err(_) => Time { secs: 0, nanos: 0 },
+    }
+}
+
+fn resolve_now(time: SetTime) -> SetTime {
+    match time {
+        SetTime::Now => SetTime::At(clock_now()),
+        SetTime::Omit | SetTime::At(_) => time,
+    }
+}

@@ -1,0 +1,277 @@
+//! Longer, shorter, holes punched, space reserved. FORMAT.md, order of writes.
+
+use super::ranges::RangeLock;
+use super::verify::TERM_BYTES;
+use super::write::{Span, to_u64, to_usize};
+use super::{Damage, File, FileError, Tracking};
+use crate::codec::batch::{
+    SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots,
+};
+use crate::codec::header::{Header, OpenFlag, SparseFlag};
+use crate::types::{ChunkNo, CipherLen, PlainLen, PlainOff};
+
+impl File {
+    /// Makes the plaintext `len` bytes long; what is added reads as zeros.
+    ///
+    /// # Errors
+    /// The backing's; [`FileError::TooBig`].
+    pub fn set_len(&self, len: PlainLen) -> Result<(), FileError> {
+        let g = self.geometry;
+        let span = self.checked_span(PlainOff::new(len.get()), 0)?;
+        let _tail = loop {
+            let from = g.last_chunk(len.min(self.size()));
+            let guard = self.ranges.tail(from);
+            if from <= g.last_chunk(len.min(self.size())) {
+                break guard;
+            }
+        };
+        let size = self.size();
+        if len == size {
+            self.begin_change(SparseFlag::Dense)?;
+            self.account(&NOTHING, SealSum::ZERO, 0);
+            Ok(())
+        } else if len > size {
+            self.begin_change(SparseFlag::Dense)?;
+            self.rewrite_zeros(span, size, len)
+        } else if len.get() == 0 {
+            self.empty()
+        } else {
+            self.shrink(size, len)
+        }
+    }
+
+    /// Length 0: the backing file is emptied and the image of an empty file
+    /// written. Nothing of the old content is left to account for, so a file
+    /// that was found OPEN is exactly known again.
+    fn empty(&self) -> Result<(), FileError> {
+        let g = self.geometry;
+        let mut state = self.state.lock();
+        let mut slot = SlotBuf::default();
+        let first = ChunkNo::new(0);
+        let seal = seal_slots(
+            &self.keys,
+            g,
+            first,
+            &[],
+            Tail::Last,
+            Workers::One,
+            &mut slot,
+        )?;
+        let header = Header {
+            open: OpenFlag::Open,
+            sparse: SparseFlag::Dense,
+            generation: state.header.generation.saturating_add(1),
+            size: PlainLen::new(0),
+            seal: SealSum::ZERO,
+            holes: 0,
+            ..state.header
+        };
+        self.writer()?.truncate(CipherLen::new(0))?;
+        self.size.store(0, std::sync::atomic::Ordering::Release);
+        state.phase = super::Phase::Changed;
+        state.tracking = Tracking::Lost;
+        self.replace_header(&mut state, header)?;
+        self.replace_slots(first, &[slot.sealed()])?;
+        state.tracking = Tracking::Exact { seal, holes: 0 };
+        self.sparse
+            .store(false, std::sync::atomic::Ordering::Release);
+        drop(state);
+        self.account(&NOTHING, SealSum::ZERO, 0);
+        Ok(())
+    }
+
+    /// OPEN first, then the short last slot, then the length: cutting first
+    /// would destroy a tag.
+    fn shrink(&self, size: PlainLen, len: PlainLen) -> Result<(), FileError> {
+        let g = self.geometry;
+        let last = g.last_chunk(len);
+        self.begin_change(SparseFlag::Dense)?;
+        let removed = self.stored_terms(last, g.last_chunk(size), Tail::Last)?;
+
+        let (old_len, old_tail) = if last == g.last_chunk(size) {
+            (g.last_chunk_len(size), Tail::Last)
+        } else {
+            (g.chunk_size(), Tail::Inside)
+        };
+        let keep = g.last_chunk_len(len);
+        let mut plain = vec![0; old_len];
+        if keep > 0 {
+            let mut slot = vec![0; old_len + g.slot_size() - g.chunk_size()];
+            let read = self.writer()?.read_at(&mut slot, g.slot_start(last))?;
+            if read < slot.len() {
+                return Err(Damage::Missing(last).into());
+            }
+            let holes = self.holes_policy();
+            open_slots(
+                &self.keys,
+                g,
+                last,
+                &slot,
+                old_tail,
+                holes,
+                Workers::One,
+                &mut plain,
+            )
+            .inspect_err(|damage| self.report(damage.chunk))?;
+        }
+        let mut slot = SlotBuf::default();
+        let added = seal_slots(
+            &self.keys,
+            g,
+            last,
+            &plain[..keep],
+            Tail::Last,
+            Workers::One,
+            &mut slot,
+        )?;
+        let cipher_len = g.cipher_len(len).ok_or(FileError::TooBig)?;
+        let cut = self
+            .replace_slots(last, &[slot.sealed()])
+            .and_then(|()| Ok(self.writer()?.truncate(cipher_len)?));
+        if let Err(error) = cut {
+            self.state.lock().tracking = Tracking::Lost;
+            return Err(error);
+        }
+        self.account(&removed, added, 0);
+        self.size
+            .store(len.get(), std::sync::atomic::Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes `at..at+len` read as zeros and frees whole chunks on the backing.
+    /// What lies beyond the end is left alone.
+    ///
+    /// # Errors
+    /// The backing's.
+    pub fn punch_hole(&self, at: PlainOff, len: u64) -> Result<(), FileError> {
+        let g = self.geometry;
+        let asked = self.checked_span(at, len)?;
+        let (_guard, size) = self.lock_for_change(asked);
+        let span = Span {
+            start: asked.start,
+            end: PlainOff::new(asked.end.get().min(size.get())),
+        };
+        if span.end <= span.start {
+            return Ok(());
+        }
+        let chunk_size = to_u64(g.chunk_size());
+        let first = ChunkNo::new(span.start.get().div_ceil(chunk_size));
+        let end = g.chunk_of(span.end).min(g.last_chunk(size));
+        if first >= end {
+            self.begin_change(SparseFlag::Dense)?;
+            return self.rewrite_zeros(span, size, size);
+        }
+        self.begin_change(SparseFlag::Sparse)?;
+        let before = Span {
+            start: span.start,
+            end: g.chunk_start(first),
+        };
+        let after = Span {
+            start: g.chunk_start(end),
+            end: span.end,
+        };
+        for edge in [before, after] {
+            if edge.start < edge.end {
+                self.rewrite_zeros(edge, size, size)?;
+            }
+        }
+        self.punch_slots(first, end)
+    }
+
+    /// Turns slots `first..end` into holes.
+    fn punch_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+        let g = self.geometry;
+        let last = ChunkNo::new(end.get() - 1);
+        let removed = self.stored_terms(first, last, Tail::Inside)?;
+        let from = g.slot_start(first);
+        let len = g.slot_start(end).get() - from.get();
+        let punched = match self.writer()?.punch_hole(from, len) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                self.write_hole_slots(first, end)
+            }
+            other => other.map_err(FileError::from),
+        };
+        if let Err(error) = punched {
+            self.state.lock().tracking = Tracking::Lost;
+            return Err(error);
+        }
+        self.account(&removed, SealSum::ZERO, end.get() - first.get());
+        Ok(())
+    }
+
+    /// Where the backing cannot punch, zeros are written.
+    fn write_hole_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+        let per_piece = to_u64((TERM_BYTES / self.geometry.slot_size()).max(1));
+        let mut zeros = SlotBuf::default();
+        let mut chunk = first.get();
+        while chunk < end.get() {
+            let count = per_piece.min(end.get() - chunk);
+            zeros.fill_with_holes(self.geometry, to_usize(count));
+            self.replace_slots(ChunkNo::new(chunk), &[zeros.sealed()])?;
+            chunk += count;
+        }
+        Ok(())
+    }
+
+    /// Makes `at..at+len` read as zeros; grows the file to `at+len` if asked.
+    ///
+    /// # Errors
+    /// The backing's; [`FileError::TooBig`].
+    pub fn zero_range(&self, at: PlainOff, len: u64, size: SizeRule) -> Result<(), FileError> {
+        let span = self.checked_span(at, len)?;
+        self.punch_hole(at, len)?;
+        self.grow_to(span, size)
+    }
+
+    /// Reserves space on the backing for `at..at+len`; grows the file to
+    /// `at+len` if asked.
+    ///
+    /// # Errors
+    /// The backing's: ENOSPC if there is no room, EOPNOTSUPP if it cannot.
+    pub fn allocate(&self, at: PlainOff, len: u64, size: SizeRule) -> Result<(), FileError> {
+        let g = self.geometry;
+        let span = self.checked_span(at, len)?;
+        let from = self.slot_offset(span.start);
+        let end = g
+            .cipher_len(PlainLen::new(span.end.get()))
+            .ok_or(FileError::TooBig)?;
+        self.writer()?.allocate(from, end.get() - from.get())?;
+        self.grow_to(span, size)
+    }
+
+    fn grow_to(&self, span: Span, rule: SizeRule) -> Result<(), FileError> {
+        let len = PlainLen::new(span.end.get());
+        match rule {
+            SizeRule::Grow if len > self.size() => self.set_len_at_least(len),
+            SizeRule::Grow | SizeRule::Keep => Ok(()),
+        }
+    }
+
+    fn set_len_at_least(&self, len: PlainLen) -> Result<(), FileError> {
+        let g = self.geometry;
+        let span = self.checked_span(PlainOff::new(len.get()), 0)?;
+        let guard = self.ranges.exclusive(ChunkNo::new(0), RangeLock::END);
+        let size = self.size();
+        if len > size {
+            self.begin_change(SparseFlag::Dense)?;
+            self.rewrite_zeros(span, size, len)?;
+        }
+        drop(guard);
+        debug_assert!(g.last_chunk(self.size()) >= g.last_chunk(len));
+        Ok(())
+    }
+}
+
+/// Whether fallocate(2) may make the file longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SizeRule {
+    /// Up to the end of the range.
+    Grow,
+    /// `FALLOC_FL_KEEP_SIZE`
+    Keep,
+}
+
+const NOTHING: SlotTerms = SlotTerms {
+    seal: SealSum::ZERO,
+    holes: 0,
+};

@@ -1,0 +1,552 @@
+//! The one place where live slots and headers are replaced: everything that
+//! changes a file ends in [`File::replace_slots`] or [`File::replace_header`].
+
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::ranges::RangeGuard;
+use super::{Damage, File, FileError, Phase, SetTime, State, Tracking, clock_now};
+use crate::codec::Sealed;
+use crate::codec::batch::{
+    SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms, workers_for,
+};
+use crate::codec::header::{self, Header, OpenFlag, SparseFlag};
+use crate::codec::batch::Holes;
+use crate::types::{ChunkNo, CipherOff, PlainLen, PlainOff};
+
+/// Buffers of one thread, reused by every request it serves.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// Old slots as read from the backing.
+    old: Vec<u8>,
+    /// One chunk of plaintext being put together.
+    chunk: Vec<u8>,
+    /// The former last slot, padded to a full one, before a gap.
+    former_last: SlotBuf,
+    head: SlotBuf,
+    full: SlotBuf,
+    tail: SlotBuf,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// New plaintext for a range.
+#[derive(Clone, Copy)]
+pub(super) enum Content<'a> {
+    Bytes(&'a [u8]),
+    Zeros,
+}
+
+/// A range of plaintext bytes, `start..end`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) start: PlainOff,
+    pub(super) end: PlainOff,
+}
+
+/// Chunks that the content covers entirely, already sealed in `Scratch::full`.
+struct FullChunks {
+    range: Range<u64>,
+    seal: SealSum,
+}
+
+impl FullChunks {
+    const NONE: Self = Self {
+        range: 0..0,
+        seal: SealSum::ZERO,
+    };
+
+    fn contain(&self, chunk: ChunkNo) -> bool {
+        self.range.contains(&chunk.get())
+    }
+}
+
+/// Which slots a change replaces. `size` is the old plaintext length, `grown`
+/// the new one.
+struct Plan {
+    size: PlainLen,
+    grown: PlainLen,
+    /// The first chunk the content touches.
+    first: ChunkNo,
+    /// The last slot written.
+    last: ChunkNo,
+    /// Whether `last` is the last slot of the file, and so a short one.
+    tail: Tail,
+    /// The former last chunk, if the content begins beyond it.
+    gap_after: Option<ChunkNo>,
+    /// Old slots that are replaced.
+    old_first: ChunkNo,
+    old_bytes: Range<CipherOff>,
+}
+
+impl File {
+    /// Replaces plaintext from `at` on, growing the file where it ends before.
+    /// A gap between the old end and `at` reads as zeros.
+    ///
+    /// # Errors
+    /// The backing's: the old content is then back in place, or the chunks
+    /// concerned fail to authenticate until they are written again.
+    pub fn write(&self, at: PlainOff, bytes: &[u8]) -> Result<(), FileError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let span = self.checked_span(at, u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        SCRATCH.with_borrow_mut(|scratch| {
+            // Whole chunks are encrypted before anybody has to wait.
+            let full = self.seal_full_chunks(scratch, span, bytes)?;
+            let (_guard, size) = self.lock_for_change(span);
+            let grown = size.max(PlainLen::new(span.end.get()));
+            self.begin_change(SparseFlag::Dense)?;
+            self.rewrite(scratch, span, Content::Bytes(bytes), size, grown, &full)
+        })
+    }
+
+    /// `at..at+len`, if the format can hold a file that long.
+    pub(super) fn checked_span(&self, at: PlainOff, len: u64) -> Result<Span, FileError> {
+        at.get()
+            .checked_add(len)
+            .filter(|&end| end <= self.geometry.max_plain_len().get())
+            .map(|end| Span {
+                start: at,
+                end: PlainOff::new(end),
+            })
+            .ok_or(FileError::TooBig)
+    }
+
+    /// Replaces `span` (within or beyond the old end) by zeros, slot by slot.
+    /// The caller holds the lock and has begun the change. An empty span at
+    /// the new end grows the file.
+    pub(super) fn rewrite_zeros(
+        &self,
+        span: Span,
+        size: PlainLen,
+        grown: PlainLen,
+    ) -> Result<(), FileError> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            self.rewrite(scratch, span, Content::Zeros, size, grown, &FullChunks::NONE)
+        })
+    }
+
+    fn seal_full_chunks(
+        &self,
+        scratch: &mut Scratch,
+        span: Span,
+        bytes: &[u8],
+    ) -> Result<FullChunks, FileError> {
+        let g = self.geometry;
+        scratch.full.clear();
+        let skip = match g.within_chunk(span.start) {
+            0 => 0,
+            within => g.chunk_size() - within,
+        };
+        let count = bytes.len().saturating_sub(skip) / g.chunk_size();
+        if count == 0 {
+            return Ok(FullChunks::NONE);
+        }
+        let first = g.chunk_of(PlainOff::new(span.start.get() + to_u64(skip)));
+        let whole = &bytes[skip..skip + count * g.chunk_size()];
+        let workers = workers_for(whole.len());
+        let seal = seal_slots(
+            &self.keys,
+            g,
+            first,
+            whole,
+            Tail::Inside,
+            workers,
+            &mut scratch.full,
+        )?;
+        Ok(FullChunks {
+            range: first.get()..first.get() + to_u64(count),
+            seal,
+        })
+    }
+
+    /// Locks what a change of `span` needs and tells the size that then holds:
+    /// the chunks themselves, or the tail if the last chunk is among them.
+    pub(super) fn lock_for_change(&self, span: Span) -> (RangeGuard<'_>, PlainLen) {
+        let g = self.geometry;
+        let first = g.chunk_of(span.start);
+        loop {
+            let size = self.size();
+            let locked_from = first.min(g.last_chunk(size));
+            let at_tail = self.touches_tail(span, size);
+            let guard = if at_tail {
+                self.ranges.tail(locked_from)
+            } else {
+                self.ranges.exclusive(first, self.last_touched(span))
+            };
+            // The file may have changed length while we waited; a longer one
+            // needs no more than what is locked, a shorter one may.
+            let now = self.size();
+            let enough = if at_tail {
+                locked_from <= g.last_chunk(now)
+            } else {
+                !self.touches_tail(span, now)
+            };
+            if enough {
+                return (guard, now);
+            }
+        }
+    }
+
+    fn touches_tail(&self, span: Span, size: PlainLen) -> bool {
+        let g = self.geometry;
+        span.end > g.chunk_start(g.last_chunk(size))
+    }
+
+    fn last_touched(&self, span: Span) -> ChunkNo {
+        let last_byte = span.end.get().saturating_sub(1).max(span.start.get());
+        self.geometry.chunk_of(PlainOff::new(last_byte))
+    }
+
+    /// The first change to a sealed file marks it OPEN on the backing.
+    pub(super) fn begin_change(&self, need: SparseFlag) -> Result<(), FileError> {
+        let mut state = self.state.lock();
+        let sparse = match need {
+            SparseFlag::Sparse => SparseFlag::Sparse,
+            SparseFlag::Dense => state.header.sparse,
+        };
+        if state.header.open == OpenFlag::Closed || state.header.sparse != sparse {
+            let header = Header {
+                open: OpenFlag::Open,
+                sparse,
+                generation: state.header.generation.saturating_add(1),
+                ..state.header
+            };
+            self.replace_header(&mut state, header)?;
+        }
+        if sparse == SparseFlag::Sparse {
+            self.sparse.store(true, Ordering::Release);
+        }
+        state.phase = Phase::Changed;
+        Ok(())
+    }
+
+    /// Writes a header over the live one.
+    pub(super) fn replace_header(
+        &self,
+        state: &mut State,
+        header: Header,
+    ) -> Result<(), FileError> {
+        let image = header::seal_header(&self.keys, &header)?;
+        self.writer()?
+            .write_at(&[image.sealed()], CipherOff::new(0))?;
+        state.header = header;
+        Ok(())
+    }
+
+    /// Writes slots over live ones, or behind the last.
+    pub(super) fn replace_slots(
+        &self,
+        first: ChunkNo,
+        slots: &[Sealed<'_>],
+    ) -> Result<(), FileError> {
+        let at = self.geometry.slot_start(first);
+        Ok(self.writer()?.write_at(slots, at)?)
+    }
+
+    fn plan(&self, span: Span, size: PlainLen, grown: PlainLen) -> Plan {
+        let g = self.geometry;
+        let first = g.chunk_of(span.start);
+        let old_last = g.last_chunk(size);
+        let at_tail = grown > size || self.touches_tail(span, size);
+        let (last, tail) = if at_tail {
+            (g.last_chunk(grown), Tail::Last)
+        } else {
+            (self.last_touched(span), Tail::Inside)
+        };
+        let gap_after = (first > old_last).then_some(old_last);
+        let old_first = gap_after.unwrap_or(first);
+        let old_end = if at_tail {
+            let len = g.last_chunk_len(size) + crate::codec::geometry::Geometry::SLOT_OVERHEAD;
+            CipherOff::new(g.slot_start(old_last).get() + to_u64(len))
+        } else {
+            g.slot_start(last.next())
+        };
+        Plan {
+            size,
+            grown,
+            first,
+            last,
+            tail,
+            gap_after,
+            old_first,
+            old_bytes: g.slot_start(old_first)..old_end,
+        }
+    }
+
+    fn rewrite(
+        &self,
+        scratch: &mut Scratch,
+        span: Span,
+        content: Content<'_>,
+        size: PlainLen,
+        grown: PlainLen,
+        full: &FullChunks,
+    ) -> Result<(), FileError> {
+        let g = self.geometry;
+        let plan = self.plan(span, size, grown);
+        let old = self.read_old(scratch, &plan)?;
+
+        scratch.former_last.clear();
+        scratch.head.clear();
+        scratch.tail.clear();
+        if full.range.is_empty() {
+            scratch.full.clear();
+        }
+        let mut added = full.seal;
+        if let Some(former_last) = plan.gap_after {
+            added = added.combine(self.compose(scratch, Piece::FormerLast, &plan, former_last, None)?);
+        }
+        let overlay = Some((span, content));
+        if !full.contain(plan.first) {
+            added = added.combine(self.compose(scratch, Piece::Head, &plan, plan.first, overlay)?);
+        }
+        if plan.last != plan.first && !full.contain(plan.last) {
+            added = added.combine(self.compose(scratch, Piece::Tail, &plan, plan.last, overlay)?);
+        }
+
+        let holes_made = match plan.gap_after {
+            Some(former_last) => plan.first.get() - former_last.get() - 1,
+            None => 0,
+        };
+        if holes_made > 0 {
+            self.sparse.store(true, Ordering::Release);
+        }
+        let body = [
+            scratch.head.sealed(),
+            scratch.full.sealed(),
+            scratch.tail.sealed(),
+        ];
+        let written = match plan.gap_after {
+            None => self.replace_slots(plan.first, &body),
+            Some(former_last) if holes_made == 0 => self.replace_slots(
+                former_last,
+                &[scratch.former_last.sealed(), body[0], body[1], body[2]],
+            ),
+            Some(former_last) => self
+                .replace_slots(former_last, &[scratch.former_last.sealed()])
+                .and_then(|()| self.replace_slots(plan.first, &body)),
+        };
+        if let Err(error) = written {
+            self.undo(scratch, &plan, &old);
+            return Err(error);
+        }
+        self.account(&old, added, holes_made);
+        if plan.grown > plan.size {
+            self.size.store(plan.grown.get(), Ordering::Release);
+        }
+        debug_assert!(g.last_chunk(plan.grown) >= plan.last);
+        Ok(())
+    }
+
+    /// Reads the slots that will be replaced and sums their terms.
+    fn read_old(&self, scratch: &mut Scratch, plan: &Plan) -> Result<SlotTerms, FileError> {
+        let range = &plan.old_bytes;
+        let len = to_usize(range.end.get() - range.start.get());
+        scratch.old.resize(len, 0);
+        let read = self.writer()?.read_at(&mut scratch.old, range.start)?;
+        if read < len {
+            return Err(Damage::Missing(plan.old_first).into());
+        }
+        let g = self.geometry;
+        let workers = workers_for(len);
+        Ok(slot_terms(
+            &self.keys,
+            g,
+            plan.old_first,
+            &scratch.old,
+            plan.tail,
+            workers,
+        )?)
+    }
+
+    /// Puts one chunk together from its old content and the overlay, and seals it.
+    fn compose(
+        &self,
+        scratch: &mut Scratch,
+        piece: Piece,
+        plan: &Plan,
+        chunk: ChunkNo,
+        overlay: Option<(Span, Content<'_>)>,
+    ) -> Result<SealSum, FileError> {
+        let g = self.geometry;
+        let start = g.chunk_start(chunk).get();
+        let (len, tail) = match plan.tail {
+            Tail::Last if chunk == plan.last => (g.last_chunk_len(plan.grown), Tail::Last),
+            Tail::Last | Tail::Inside => (g.chunk_size(), Tail::Inside),
+        };
+        scratch.chunk.clear();
+        scratch.chunk.resize(g.chunk_size(), 0);
+        if !self.covers_old(plan, chunk, overlay) {
+            self.old_chunk(scratch, plan, chunk)?;
+        }
+        if let Some((span, content)) = overlay {
+            let from = span.start.get().max(start);
+            let to = span.end.get().min(start + to_u64(len));
+            if from < to {
+                let target = &mut scratch.chunk[to_usize(from - start)..to_usize(to - start)];
+                match content {
+                    Content::Zeros => target.fill(0),
+                    Content::Bytes(bytes) => {
+                        let skip = to_usize(from - span.start.get());
+                        target.copy_from_slice(&bytes[skip..skip + target.len()]);
+                    }
+                }
+            }
+        }
+        let out = match piece {
+            Piece::FormerLast => &mut scratch.former_last,
+            Piece::Head => &mut scratch.head,
+            Piece::Tail => &mut scratch.tail,
+        };
+        let plain = &scratch.chunk[..len];
+        Ok(seal_slots(
+            &self.keys,
+            g,
+            chunk,
+            plain,
+            tail,
+            Workers::One,
+            out,
+        )?)
+    }
+
+    /// Whether nothing of the chunk's old content survives the change; then a
+    /// damaged chunk can still be written over.
+    fn covers_old(
+        &self,
+        plan: &Plan,
+        chunk: ChunkNo,
+        overlay: Option<(Span, Content<'_>)>,
+    ) -> bool {
+        let start = self.geometry.chunk_start(chunk).get();
+        let chunk_end = start + to_u64(self.geometry.chunk_size());
+        let old_end = plan.size.get().min(chunk_end);
+        old_end <= start
+            || overlay.is_some_and(|(span, _)| {
+                span.start.get() <= start && span.end.get() >= old_end
+            })
+    }
+
+    /// Decrypts the old content of `chunk` to the front of `scratch.chunk`;
+    /// nothing if the file did not have that chunk.
+    fn old_chunk(
+        &self,
+        scratch: &mut Scratch,
+        plan: &Plan,
+        chunk: ChunkNo,
+    ) -> Result<(), FileError> {
+        let g = self.geometry;
+        let old_last = g.last_chunk(plan.size);
+        if chunk < plan.old_first || chunk > old_last {
+            return Ok(());
+        }
+        let (len, tail) = if chunk == old_last {
+            (g.last_chunk_len(plan.size), Tail::Last)
+        } else {
+            (g.chunk_size(), Tail::Inside)
+        };
+        let from = to_usize(chunk.get() - plan.old_first.get()) * g.slot_size();
+        let slot = &scratch.old[from..from + len + (g.slot_size() - g.chunk_size())];
+        let out = &mut scratch.chunk[..len];
+        let holes = self.holes_policy();
+        open_slots(&self.keys, g, chunk, slot, tail, holes, Workers::One, out)
+            .inspect_err(|damage| self.report(damage.chunk))?;
+        Ok(())
+    }
+
+    pub(super) fn holes_policy(&self) -> Holes {
+        if self.sparse.load(Ordering::Acquire) {
+            Holes::Allowed
+        } else {
+            Holes::Refused
+        }
+    }
+
+    /// After a failed write: the old content back in place, freshly sealed.
+    /// Where that fails too, the chunks concerned do not authenticate and the
+    /// file is never sealed again.
+    fn undo(&self, scratch: &mut Scratch, plan: &Plan, old: &SlotTerms) {
+        let restored = self.write_back(scratch, plan);
+        match restored {
+            Ok(added) => self.account(old, added, 0),
+            Err(error) => {
+                tracing::error!(
+                    file_id = %self.keys.file_id(),
+                    %error,
+                    "a failed write could not be undone"
+                );
+                self.state.lock().tracking = Tracking::Lost;
+            }
+        }
+    }
+
+    fn write_back(&self, scratch: &mut Scratch, plan: &Plan) -> Result<SealSum, FileError> {
+        let g = self.geometry;
+        let slots = scratch.old.len().div_ceil(g.slot_size());
+        let overhead = slots * (g.slot_size() - g.chunk_size());
+        let mut plain = vec![0; scratch.old.len() - overhead];
+        let holes = self.holes_policy();
+        let workers = workers_for(plain.len());
+        open_slots(
+            &self.keys,
+            g,
+            plan.old_first,
+            &scratch.old,
+            plan.tail,
+            holes,
+            workers,
+            &mut plain,
+        )?;
+        let out = &mut scratch.full;
+        let seal = seal_slots(
+            &self.keys,
+            g,
+            plan.old_first,
+            &plain,
+            plan.tail,
+            workers,
+            out,
+        )?;
+        self.replace_slots(plan.old_first, &[scratch.full.sealed()])?;
+        if let (Tail::Last, Some(len)) = (plan.tail, g.cipher_len(plan.size)) {
+            self.writer()?.truncate(len)?;
+        }
+        Ok(seal)
+    }
+
+    /// Keeps the sum over all slots, the number of holes and the times current.
+    pub(super) fn account(&self, removed: &SlotTerms, added: SealSum, holes_made: u64) {
+        let mut state = self.state.lock();
+        if let Tracking::Exact { seal, holes } = &mut state.tracking {
+            *seal = seal.combine(removed.seal).combine(added);
+            *holes = holes
+                .saturating_sub(removed.holes)
+                .saturating_add(holes_made);
+        }
+        state.last_change = Instant::now();
+        state.times.mtime = SetTime::At(clock_now());
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Piece {
+    FormerLast,
+    Head,
+    Tail,
+}
+
+/// Lengths of buffers fit both ways on the 64-bit systems keepfs runs on.
+pub(super) fn to_u64(n: usize) -> u64 {
+    u64::try_from(n).expect("usize has at most 64 bits")
+}
+
+/// See [`to_u64`].
+pub(super) fn to_usize(n: u64) -> usize {
+    usize::try_from(n).expect("lengths within a request fit usize")
+}

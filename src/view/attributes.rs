@@ -1,0 +1,165 @@
+//! stat, chmod, chown, utimens and truncate.
+
+use std::sync::Arc;
+
+use super::files::{HandleAccess, OpenHow, Truncate, clear_set_ids};
+use super::inodes::Node;
+use super::object::Object;
+use super::{Attr, FsError, SetAttr, View};
+use crate::codec::link::target_plain_len;
+use crate::sys::fs::Stat;
+use crate::types::{Caller, CipherLen, Fh, FileKind, Ino, PlainLen, SetTime};
+
+impl View {
+    /// Attributes of an object; of an open file also after it was deleted.
+    ///
+    /// # Errors
+    /// [`FsError::Stale`] if it is no longer where it was; the backing's.
+    pub fn getattr(&self, ino: Ino, fh: Option<Fh>) -> Result<Attr, FsError> {
+        let node = self.node(ino)?;
+        let stat = self.object(&node, fh)?.stat()?;
+        self.attr_of(&node, &stat)
+    }
+
+    /// Turns the backing's attributes into the mount's.
+    pub(super) fn attr_of(&self, node: &Node, stat: &Stat) -> Result<Attr, FsError> {
+        let geometry = self.vault.geometry();
+        let (mut atime, mut mtime) = (stat.atime, stat.mtime);
+        let size = match node.kind {
+            FileKind::Regular => match node.open.lock().file.clone() {
+                Some(file) => {
+                    let (pending_atime, pending_mtime) = file.pending_times();
+                    if let SetTime::At(time) = pending_atime {
+                        atime = time;
+                    }
+                    if let SetTime::At(time) = pending_mtime {
+                        mtime = time;
+                    }
+                    file.size().get()
+                }
+                None => geometry
+                    .longest_legal_prefix(CipherLen::new(stat.size))
+                    .get(),
+            },
+            FileKind::Symlink => target_plain_len(stat.size).unwrap_or(0),
+            FileKind::Directory
+            | FileKind::Fifo
+            | FileKind::Socket
+            | FileKind::CharDevice
+            | FileKind::BlockDevice => stat.size,
+        };
+        Ok(Attr {
+            ino: node.ino,
+            size,
+            blocks: stat.blocks,
+            atime,
+            mtime,
+            ctime: stat.ctime,
+            kind: node.kind,
+            perm: stat.mode & 0o7777,
+            nlink: stat.nlink,
+            uid: stat.uid,
+            gid: stat.gid,
+            rdev: u32::try_from(stat.rdev).unwrap_or(u32::MAX),
+            blksize: u32::try_from(geometry.chunk_size()).unwrap_or(4096),
+        })
+    }
+
+    /// Changes attributes and tells what they are afterwards.
+    ///
+    /// # Errors
+    /// [`FsError::ReadOnly`], [`FsError::Stale`]; the backing's (EPERM, ENOSPC).
+    pub fn setattr(
+        &self,
+        caller: &Caller,
+        ino: Ino,
+        fh: Option<Fh>,
+        change: &SetAttr,
+    ) -> Result<Attr, FsError> {
+        self.must_be_writable()?;
+        let node = self.node(ino)?;
+        if let Some(size) = change.size {
+            self.set_size(caller, &node, fh, size)?;
+        }
+        let object = self.object(&node, fh)?;
+        if change.uid.is_some() || change.gid.is_some() {
+            object.set_owner(change.uid, change.gid)?;
+        }
+        if let Some(mode) = change.mode {
+            object.set_mode(mode & 0o7777)?;
+        }
+        if change.touches_times() {
+            object.set_times(change.atime, change.mtime)?;
+        }
+        let stat = object.stat()?;
+        if change.touches_times() && Self::is_sealed(&object) {
+            node.saw(&stat);
+        }
+        self.attr_of(&node, &stat)
+    }
+
+    /// Whether the backing's times are the final ones.
+    fn is_sealed(object: &Object) -> bool {
+        match object {
+            Object::Open(file, _) => file.unsealed_for().is_none(),
+            Object::Placed(_) => true,
+        }
+    }
+
+    fn set_size(
+        &self,
+        caller: &Caller,
+        node: &Arc<Node>,
+        fh: Option<Fh>,
+        size: u64,
+    ) -> Result<(), FsError> {
+        match node.kind {
+            FileKind::Regular => {}
+            FileKind::Directory => return Err(FsError::IsDirectory),
+            FileKind::Symlink
+            | FileKind::Fifo
+            | FileKind::Socket
+            | FileKind::CharDevice
+            | FileKind::BlockDevice => return Err(FsError::Invalid("it has no size to set")),
+        }
+        let open = fh
+            .and_then(|fh| self.handles.file(fh).ok())
+            .filter(|handle| handle.access.writes());
+        let file = match open {
+            Some(handle) => {
+                handle.file.set_len(PlainLen::new(size))?;
+                Arc::clone(&handle.file)
+            }
+            None => {
+                let how = OpenHow {
+                    access: HandleAccess::ReadWrite,
+                    truncate: if size == 0 {
+                        Truncate::ToZero
+                    } else {
+                        Truncate::Keep
+                    },
+                };
+                let fh = self.open(node.ino, how, caller)?.fh;
+                let handle = self.handles.file(fh)?;
+                let file = Arc::clone(&handle.file);
+                drop(handle);
+                let result = file.set_len(PlainLen::new(size));
+                if result.is_ok() && caller.uid != 0 {
+                    clear_set_ids(&file)?;
+                }
+                self.release(fh);
+                return Ok(result?);
+            }
+        };
+        if caller.uid != 0 {
+            clear_set_ids(&file)?;
+        }
+        Ok(())
+    }
+}
+
+impl SetAttr {
+    fn touches_times(&self) -> bool {
+        self.atime != SetTime::Omit || self.mtime != SetTime::Omit
+    }
+}

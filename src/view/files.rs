@@ -1,0 +1,467 @@
+//! Open files: reading, writing, syncing, closing.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::handles::FileHandle;
+use super::inodes::{BackingKey, Node, OpenState, Seen};
+use super::{FsError, Strictness, View};
+use crate::store::StoreFile;
+use crate::types::{Access, Caller, Fh, FileKind, Ino, PlainLen, PlainOff};
+use crate::vault::file::{Damage, File, FileError, SeekTo, SizeRule, Standing};
+
+/// What a handle may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandleAccess {
+    /// `O_RDONLY`
+    Read,
+    /// `O_WRONLY`; the kernel may still read through it to fill its cache.
+    Write,
+    /// `O_RDWR`
+    ReadWrite,
+}
+
+impl HandleAccess {
+    /// Whether the handle may change the file.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        match self {
+            Self::Read => false,
+            Self::Write | Self::ReadWrite => true,
+        }
+    }
+}
+
+/// What opening does to the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncate {
+    /// Nothing.
+    Keep,
+    /// `O_TRUNC`; also works on a damaged file.
+    ToZero,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenHow {
+    /// For what.
+    pub access: HandleAccess,
+    /// What happens to the content.
+    pub truncate: Truncate,
+}
+
+/// What the kernel may do with pages it still has from an earlier open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageCache {
+    /// The backing is as it was: keep them.
+    Keep,
+    /// Drop them.
+    Drop,
+}
+
+/// An opened file or directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Its handle.
+    pub fh: Fh,
+    /// What cached pages are worth.
+    pub cache: PageCache,
+}
+
+/// Whether a write comes from somebody whose writes end set-ID bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteCaller {
+    /// Leave set-user-ID and set-group-ID.
+    KeepSuid,
+    /// Clear them.
+    KillSuid,
+}
+
+/// What fallocate(2) is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallocate {
+    /// Reserve space.
+    Allocate(SizeRule),
+    /// Free space; reads as zeros afterwards.
+    PunchHole,
+    /// Make it read as zeros.
+    ZeroRange(SizeRule),
+}
+
+/// Bytes copied at a time by [`View::copy_range`].
+const COPY_PIECE: u64 = 1 << 20;
+const SUID: u32 = 0o4000;
+const SGID: u32 = 0o2000;
+const GROUP_EXEC: u32 = 0o010;
+const OWNER_RW: u32 = 0o600;
+
+impl View {
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// [`FsError::Damaged`] unless it is emptied; [`FsError::Stale`]; the backing's.
+    pub fn open(&self, ino: Ino, how: OpenHow, caller: &Caller) -> Result<Opened, FsError> {
+        if how.access.writes() || how.truncate == Truncate::ToZero {
+            self.must_be_writable()?;
+        }
+        let node = self.node(ino)?;
+        if node.kind != FileKind::Regular {
+            return Err(FsError::Invalid("not a regular file"));
+        }
+        let mut open = node.open.lock();
+        let (file, cache) = match &open.file {
+            Some(file) => (Arc::clone(file), PageCache::Keep),
+            None => self.open_backing(&node, how)?,
+        };
+        if (how.access.writes() || how.truncate == Truncate::ToZero) && !file.is_writable() {
+            let store = file.store()?;
+            file.add_writer(with_owner_rights(&store, || store.reopen(Access::ReadWrite))?);
+        }
+        if how.truncate == Truncate::ToZero {
+            file.set_len(PlainLen::new(0))?;
+            self.writing.lock().insert(node.ino, Arc::clone(&node));
+            if caller.uid != 0 {
+                clear_set_ids(&file)?;
+            }
+        }
+        let fh = self.register(&node, &mut open, file, how.access);
+        Ok(Opened { fh, cache })
+    }
+
+    /// Makes a just created file the open file of its node.
+    pub(super) fn adopt(
+        &self,
+        node: &Arc<Node>,
+        file: Arc<File>,
+        access: HandleAccess,
+    ) -> Opened {
+        let mut open = node.open.lock();
+        self.writing.lock().insert(node.ino, Arc::clone(node));
+        let fh = self.register(node, &mut open, file, access);
+        Opened {
+            fh,
+            cache: PageCache::Keep,
+        }
+    }
+
+    fn register(
+        &self,
+        node: &Arc<Node>,
+        open: &mut OpenState,
+        file: Arc<File>,
+        access: HandleAccess,
+    ) -> Fh {
+        *node.file_id.lock() = Some(file.keys().file_id());
+        open.file = Some(Arc::clone(&file));
+        open.handles += 1;
+        if access.writes() {
+            open.writers += 1;
+            self.writing.lock().insert(node.ino, Arc::clone(node));
+        }
+        self.handles.add_file(FileHandle {
+            node: Arc::clone(node),
+            file,
+            access,
+        })
+    }
+
+    fn open_backing(
+        &self,
+        node: &Arc<Node>,
+        how: OpenHow,
+    ) -> Result<(Arc<File>, PageCache), FsError> {
+        let writes = how.access.writes() || how.truncate == Truncate::ToZero;
+        let access = if writes {
+            Access::ReadWrite
+        } else {
+            Access::Read
+        };
+        let store = self.open_store(node, access)?;
+        let stat = store.stat()?;
+        if BackingKey::of(&stat) != node.key {
+            return Err(FsError::Stale);
+        }
+        let before = node.seen.lock().replace(Seen::of(&stat));
+        let cache = if before == Some(Seen::of(&stat)) {
+            PageCache::Keep
+        } else {
+            PageCache::Drop
+        };
+        let opened = match how.truncate {
+            Truncate::Keep => File::open(&self.vault, store),
+            Truncate::ToZero => {
+                let (link, dir) = self.place_of(node)?;
+                drop(link);
+                File::reset(&self.vault, store, dir.id()).map(|file| (file, Standing::Sealed))
+            }
+        };
+        let (file, standing) = opened.map_err(|error| self.noted(error))?;
+        if standing == Standing::Unsealed {
+            self.counters.unsealed_met.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.options.strictness == Strictness::Strict && how.truncate == Truncate::Keep {
+            file.verify_seal().map_err(|error| self.noted(error))?;
+        }
+        Ok((Arc::new(file), cache))
+    }
+
+    fn open_store(&self, node: &Node, access: Access) -> Result<StoreFile, FsError> {
+        let (link, dir) = self.place_of(node)?;
+        Ok(dir.open_file(&self.vault, &link.name, access)?)
+    }
+
+    /// Counts damage on its way to the caller.
+    fn noted(&self, error: FileError) -> FsError {
+        if let FileError::Damaged(damage) = &error {
+            self.counters.damaged_met.fetch_add(1, Ordering::Relaxed);
+            match damage {
+                Damage::Chunk(_) | Damage::Missing(_) => {}
+                Damage::InterruptedCreate
+                | Damage::TooShort(_)
+                | Damage::Header(_)
+                | Damage::Cut { .. }
+                | Damage::NotSealed
+                | Damage::WrongSeal => tracing::error!(%damage, "a damaged file was refused"),
+            }
+        }
+        error.into()
+    }
+
+    /// Closes a handle. The last one that may write seals the file: header,
+    /// then times, then the writable descriptor goes.
+    pub fn release(&self, fh: Fh) {
+        let Some(handle) = self.handles.remove_file(fh) else {
+            return;
+        };
+        let node = &handle.node;
+        let mut open = node.open.lock();
+        open.handles = open.handles.saturating_sub(1);
+        if handle.access.writes() {
+            open.writers = open.writers.saturating_sub(1);
+        }
+        if open.writers > 0 {
+            return;
+        }
+        let sealed = !handle.file.is_writable() || self.finish(node, &handle.file).is_ok();
+        if !sealed {
+            // Kept, with its changes accounted for, and tried again later.
+            return;
+        }
+        self.writing.lock().remove(&node.ino);
+        if open.handles == 0 {
+            open.file = None;
+        } else if let Err(error) = handle.file.drop_writer() {
+            tracing::warn!(%error, "a writable descriptor is kept longer than needed");
+        }
+    }
+
+    /// Seals a file unless it is deleted, and records how the backing looks.
+    fn finish(&self, node: &Node, file: &File) -> Result<(), FsError> {
+        let result = file.store().and_then(|store| {
+            if store.stat()?.nlink > 0 {
+                file.seal()?;
+                node.saw(&store.stat()?);
+            }
+            Ok(())
+        });
+        result.map_err(|error| {
+            self.counters.failed_seals.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(file_id = %file.keys().file_id(), %error, "a file could not be sealed");
+            error.into()
+        })
+    }
+
+    /// Seals every file that nobody changed for `idle`.
+    pub fn seal_idle(&self, idle: Duration) {
+        // What fails is logged and counted, and tried again next time.
+        let _ = self.seal_where(|since| since >= idle);
+    }
+
+    /// Seals every changed file: after the session has ended, whatever the
+    /// kernel did not get to say any more.
+    ///
+    /// # Errors
+    /// The first failure; all files are tried.
+    pub fn seal_all(&self) -> Result<(), FsError> {
+        self.seal_where(|_| true)
+    }
+
+    fn seal_where(&self, wanted: impl Fn(Duration) -> bool) -> Result<(), FsError> {
+        let nodes: Vec<_> = self.writing.lock().values().cloned().collect();
+        let mut result = Ok(());
+        for node in nodes {
+            let mut open = node.open.lock();
+            let Some(file) = open.file.clone() else {
+                continue;
+            };
+            if file.unsealed_for().is_some_and(&wanted) {
+                let sealed = self.finish(&node, &file);
+                if sealed.is_ok() && open.handles == 0 {
+                    open.file = None;
+                    self.writing.lock().remove(&node.ino);
+                }
+                result = result.and(sealed);
+            }
+        }
+        result
+    }
+
+    /// Replaces `out` by up to `len` bytes from `at`; fewer at the end only.
+    ///
+    /// # Errors
+    /// [`FsError::Damaged`]; the backing's.
+    pub fn read(&self, fh: Fh, at: u64, len: usize, out: &mut Vec<u8>) -> Result<(), FsError> {
+        let handle = self.handles.file(fh)?;
+        handle
+            .file
+            .read(PlainOff::new(at), len, out)
+            .map_err(|error| self.noted(error))
+    }
+
+    fn writable(&self, fh: Fh) -> Result<Arc<FileHandle>, FsError> {
+        self.must_be_writable()?;
+        let handle = self.handles.file(fh)?;
+        if handle.access.writes() {
+            Ok(handle)
+        } else {
+            Err(FsError::BadHandle)
+        }
+    }
+
+    /// Writes all of `bytes` at `at`, growing the file if need be.
+    ///
+    /// # Errors
+    /// [`FsError::TooBig`], [`FsError::Damaged`] where the rest of a chunk
+    /// cannot be kept; the backing's (ENOSPC, EDQUOT, EIO).
+    pub fn write(
+        &self,
+        fh: Fh,
+        at: u64,
+        bytes: &[u8],
+        caller: WriteCaller,
+    ) -> Result<(), FsError> {
+        let handle = self.writable(fh)?;
+        handle
+            .file
+            .write(PlainOff::new(at), bytes)
+            .map_err(|error| self.noted(error))?;
+        if caller == WriteCaller::KillSuid {
+            clear_set_ids(&handle.file)?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything written to the file survive a power cut.
+    ///
+    /// # Errors
+    /// The backing's.
+    pub fn fsync(&self, fh: Fh) -> Result<(), FsError> {
+        Ok(self.handles.file(fh)?.file.sync()?)
+    }
+
+    /// fallocate(2).
+    ///
+    /// # Errors
+    /// ENOSPC and EOPNOTSUPP of the backing among others.
+    pub fn fallocate(
+        &self,
+        fh: Fh,
+        at: u64,
+        len: u64,
+        what: Fallocate,
+        caller: &Caller,
+    ) -> Result<(), FsError> {
+        let handle = self.writable(fh)?;
+        let at = PlainOff::new(at);
+        let file = &handle.file;
+        match what {
+            Fallocate::Allocate(size) => file.allocate(at, len, size),
+            Fallocate::PunchHole => file.punch_hole(at, len),
+            Fallocate::ZeroRange(size) => file.zero_range(at, len, size),
+        }
+        .map_err(|error| self.noted(error))?;
+        if caller.uid != 0 {
+            clear_set_ids(file)?;
+        }
+        Ok(())
+    }
+
+    /// lseek(2) with `SEEK_DATA` or `SEEK_HOLE`.
+    ///
+    /// # Errors
+    /// [`FsError::BeyondEnd`]; the backing's.
+    pub fn seek(&self, fh: Fh, at: u64, to: SeekTo) -> Result<u64, FsError> {
+        let handle = self.handles.file(fh)?;
+        Ok(handle.file.seek(PlainOff::new(at), to)?.get())
+    }
+
+    /// Copies up to `len` bytes between two open files, inside the daemon;
+    /// returns how many, fewer at the end of the source.
+    ///
+    /// # Errors
+    /// As for reading and writing, if nothing was copied yet.
+    pub fn copy_range(
+        &self,
+        from: (Fh, u64),
+        to: (Fh, u64),
+        len: u64,
+        caller: &Caller,
+    ) -> Result<u64, FsError> {
+        let source = self.handles.file(from.0)?;
+        let target = self.writable(to.0)?;
+        let mut bytes = Vec::new();
+        let mut copied = 0;
+        while copied < len {
+            let piece = usize::try_from(COPY_PIECE.min(len - copied)).unwrap_or(usize::MAX);
+            let step = source
+                .file
+                .read(PlainOff::new(from.1 + copied), piece, &mut bytes)
+                .and_then(|()| target.file.write(PlainOff::new(to.1 + copied), &bytes));
+            match step {
+                Ok(()) if bytes.is_empty() => break,
+                Ok(()) => copied += u64::try_from(bytes.len()).unwrap_or(0),
+                Err(error) if copied == 0 => return Err(self.noted(error)),
+                Err(_) => break,
+            }
+        }
+        if caller.uid != 0 {
+            clear_set_ids(&target.file)?;
+        }
+        Ok(copied)
+    }
+}
+
+/// Clears set-user-ID, and set-group-ID where the group may execute, as the
+/// kernel does when a file's content changes.
+pub(super) fn clear_set_ids(file: &File) -> Result<(), FsError> {
+    let store = file.store()?;
+    let mode = store.stat()?.mode & 0o7777;
+    let mut kept = mode & !SUID;
+    if mode & GROUP_EXEC != 0 {
+        kept &= !SGID;
+    }
+    if kept != mode {
+        store.set_mode(kept)?;
+    }
+    Ok(())
+}
+
+/// Runs `open`; where mode bits refuse the owner's own daemon, again with the
+/// owner's read and write bits set for that moment.
+fn with_owner_rights(
+    store: &StoreFile,
+    open: impl Fn() -> io::Result<StoreFile>,
+) -> Result<StoreFile, FsError> {
+    match open() {
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+            let mode = store.stat()?.mode & 0o7777;
+            store.set_mode(mode | OWNER_RW)?;
+            let second_try = open();
+            store.set_mode(mode)?;
+            Ok(second_try?)
+        }
+        other => Ok(other?),
+    }
+}

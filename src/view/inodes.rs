@@ -1,0 +1,359 @@
+//! Which objects the kernel knows, and where each is found on the backing.
+//!
+//! A [`Node`] stands for one object of the backing from its first lookup until
+//! the kernel forgets it. Its number is the backing's inode number, so that it
+//! is the same after a remount; where that number cannot serve (another
+//! device, reserved numbers, still taken by an object that was deleted), a
+//! synthetic one from the upper half is used.
+//!
+//! **Lock order**: `Table`, then nothing. A node's `links` and `open` locks
+//! are taken before the table's or alone, never while the table is held.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::name::PlainName;
+use crate::sys::fs::Stat;
+use crate::types::{FileId, FileKind, Ino, Time};
+use crate::vault::file::File;
+
+/// What identifies an object on the backing while it exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BackingKey {
+    /// `st_dev`
+    pub dev: u64,
+    /// `st_ino`
+    pub ino: u64,
+}
+
+impl BackingKey {
+    /// The key of the object `stat` describes.
+    #[must_use]
+    pub const fn of(stat: &Stat) -> Self {
+        Self {
+            dev: stat.dev,
+            ino: stat.ino,
+        }
+    }
+}
+
+/// One name of an object.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The directory that holds the name.
+    pub parent: Arc<Node>,
+    /// The name in it.
+    pub name: PlainName,
+}
+
+/// The open file behind a node, and who uses it.
+#[derive(Debug, Default)]
+pub struct OpenState {
+    /// Present while a handle exists.
+    pub file: Option<Arc<File>>,
+    /// Handles of any kind.
+    pub handles: u64,
+    /// Handles that may write.
+    pub writers: u64,
+}
+
+/// Size and mtime of the backing file when we last looked, to notice changes
+/// that are not ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    size: u64,
+    mtime: Time,
+}
+
+impl Seen {
+    /// What `stat` shows.
+    #[must_use]
+    pub const fn of(stat: &Stat) -> Self {
+        Self {
+            size: stat.size,
+            mtime: stat.mtime,
+        }
+    }
+}
+
+/// One object that the kernel knows.
+#[derive(Debug)]
+pub struct Node {
+    /// Number in the mount.
+    pub ino: Ino,
+    /// What it is; never changes.
+    pub kind: FileKind,
+    /// What it is on the backing; never changes.
+    pub key: BackingKey,
+    /// Raised when the backing changed under a file that was not open, so
+    /// that the kernel drops what it cached.
+    generation: AtomicU64,
+    /// How often the kernel was told of it and has not forgotten. Changed
+    /// under the table's lock only.
+    lookups: AtomicU64,
+    /// Where it is found; empty for the root and for what was deleted.
+    pub links: Mutex<Vec<Link>>,
+    /// Regular files: the open file.
+    pub open: Mutex<OpenState>,
+    /// Regular files: how the backing looked.
+    pub seen: Mutex<Option<Seen>>,
+    /// Regular files: the id its attributes are encrypted under.
+    pub file_id: Mutex<Option<FileId>>,
+    /// Directories: held shared while a name in it is used, exclusively while
+    /// it is itself renamed or removed. Taken from the root downward; shared
+    /// holders use `read_recursive`, so that a waiting writer blocks nobody
+    /// who already holds one.
+    pub names: RwLock<()>,
+}
+
+impl Node {
+    fn new(ino: Ino, kind: FileKind, key: BackingKey, generation: u64, lookups: u64) -> Self {
+        Self {
+            ino,
+            kind,
+            key,
+            generation: AtomicU64::new(generation),
+            lookups: AtomicU64::new(lookups),
+            links: Mutex::default(),
+            open: Mutex::default(),
+            seen: Mutex::new(None),
+            file_id: Mutex::new(None),
+            names: RwLock::new(()),
+        }
+    }
+
+    /// Generation of the inode number.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// One of its names; none for the root and for deleted objects.
+    pub fn link(&self) -> Option<Link> {
+        self.links.lock().first().cloned()
+    }
+
+    /// Forgets one name.
+    pub fn remove_link(&self, parent: Ino, name: &PlainName) {
+        self.links
+            .lock()
+            .retain(|link| link.parent.ino != parent || link.name != *name);
+    }
+
+    /// Adds a name, in front if `only` it is known to be right.
+    fn note_link(&self, parent: &Arc<Node>, name: &PlainName, nlink: u64) {
+        let mut links = self.links.lock();
+        let known = links
+            .iter()
+            .position(|l| l.parent.ino == parent.ino && l.name == *name);
+        if known == Some(0) {
+            return;
+        }
+        if nlink <= 1 || self.kind == FileKind::Directory {
+            // It has one name only, so whatever we knew is outdated.
+            links.clear();
+        } else if let Some(at) = known {
+            links.swap(0, at);
+            return;
+        }
+        let link = Link {
+            parent: Arc::clone(parent),
+            name: name.clone(),
+        };
+        links.insert(0, link);
+    }
+
+    /// Records the backing's state after a change of our own.
+    pub fn saw(&self, stat: &Stat) {
+        *self.seen.lock() = Some(Seen::of(stat));
+    }
+
+    /// Whether the backing changed behind our back; the new state is recorded
+    /// and the generation raised if so. Only for files without handles.
+    fn check_foreign_change(&self, stat: &Stat) {
+        let now = Seen::of(stat);
+        let before = self.seen.lock().replace(now);
+        if before.is_some_and(|before| before != now) {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+            *self.file_id.lock() = None;
+        }
+    }
+}
+
+/// All nodes.
+#[derive(Debug)]
+pub struct Inodes {
+    table: Mutex<Table>,
+    root: Arc<Node>,
+}
+
+#[derive(Debug)]
+struct Table {
+    by_ino: HashMap<Ino, Arc<Node>>,
+    by_key: HashMap<BackingKey, Ino>,
+    next_synthetic: u64,
+}
+
+/// Numbers from here on are synthetic; no common file system reaches them.
+const FIRST_SYNTHETIC: u64 = 1 << 63;
+
+impl Inodes {
+    /// A table that knows the root only.
+    #[must_use]
+    pub fn new(root: &Stat) -> Self {
+        let key = BackingKey::of(root);
+        let node = Arc::new(Node::new(Ino::ROOT, FileKind::Directory, key, 0, 1));
+        Self {
+            table: Mutex::new(Table {
+                by_ino: HashMap::from([(Ino::ROOT, Arc::clone(&node))]),
+                by_key: HashMap::from([(key, Ino::ROOT)]),
+                next_synthetic: FIRST_SYNTHETIC,
+            }),
+            root: node,
+        }
+    }
+
+    /// The root's node.
+    #[must_use]
+    pub fn root(&self) -> &Arc<Node> {
+        &self.root
+    }
+
+    /// The node of a number the kernel used.
+    #[must_use]
+    pub fn get(&self, ino: Ino) -> Option<Arc<Node>> {
+        self.table.lock().by_ino.get(&ino).cloned()
+    }
+
+    /// Number of nodes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.lock().by_ino.len()
+    }
+
+    /// Whether only the root is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() <= 1
+    }
+
+    /// The live node of an object of the backing.
+    #[must_use]
+    pub fn find(&self, key: BackingKey) -> Option<Arc<Node>> {
+        let table = self.table.lock();
+        let ino = table.by_key.get(&key)?;
+        table.by_ino.get(ino).cloned()
+    }
+
+    /// The number a listing shows for an object that may not have a node.
+    #[must_use]
+    pub fn shown_number(&self, key: BackingKey) -> Ino {
+        let table = self.table.lock();
+        match table.by_key.get(&key) {
+            Some(&ino) => ino,
+            None if self.may_serve(key) => Ino::new(key.ino),
+            None => Ino::new(key.ino | FIRST_SYNTHETIC),
+        }
+    }
+
+    fn may_serve(&self, key: BackingKey) -> bool {
+        key.dev == self.root.key.dev && key.ino > Ino::ROOT.get() && key.ino < FIRST_SYNTHETIC
+    }
+
+    /// The node of the object found as `name` in `parent`, with its lookup
+    /// count raised by one.
+    pub fn remember(
+        &self,
+        parent: &Arc<Node>,
+        name: &PlainName,
+        kind: FileKind,
+        stat: &Stat,
+    ) -> Arc<Node> {
+        let key = BackingKey::of(stat);
+        let node = self.intern(kind, key);
+        node.note_link(parent, name, u64::from(stat.nlink));
+        if kind != FileKind::Directory {
+            let open = node.open.lock();
+            if open.handles == 0 {
+                node.check_foreign_change(stat);
+            }
+        }
+        node
+    }
+
+    fn intern(&self, kind: FileKind, key: BackingKey) -> Arc<Node> {
+        let mut table = self.table.lock();
+        if let Some(ino) = table.by_key.get(&key).copied() {
+            match table.by_ino.get(&ino) {
+                Some(node) if node.kind == kind => {
+                    node.lookups.fetch_add(1, Ordering::AcqRel);
+                    return Arc::clone(node);
+                }
+                // The number was given to another object on the backing.
+                Some(_) | None => {
+                    table.by_key.remove(&key);
+                }
+            }
+        }
+        let wanted = Ino::new(key.ino);
+        let holder = table.by_ino.get(&wanted).cloned();
+        let (ino, generation, lookups) = match holder {
+            None if self.may_serve(key) => (wanted, 0, 1),
+            // A deleted object that the kernel is about to forget: its number
+            // is taken over, the outstanding lookups with it.
+            Some(old) if self.may_serve(key) && is_retired(&table, &old) => (
+                wanted,
+                old.generation() + 1,
+                old.lookups.load(Ordering::Acquire) + 1,
+            ),
+            None | Some(_) => {
+                let ino = Ino::new(table.next_synthetic);
+                table.next_synthetic += 1;
+                (ino, 0, 1)
+            }
+        };
+        let node = Arc::new(Node::new(ino, kind, key, generation, lookups));
+        table.by_ino.insert(ino, Arc::clone(&node));
+        table.by_key.insert(key, ino);
+        node
+    }
+
+    /// The kernel drops `count` lookups of a node.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        if ino == Ino::ROOT {
+            return;
+        }
+        let mut table = self.table.lock();
+        let Some(node) = table.by_ino.get(&ino) else {
+            return;
+        };
+        let before = node.lookups.load(Ordering::Acquire);
+        let left = before.saturating_sub(count);
+        node.lookups.store(left, Ordering::Release);
+        if left == 0 {
+            let key = node.key;
+            table.by_ino.remove(&ino);
+            if table.by_key.get(&key) == Some(&ino) {
+                table.by_key.remove(&key);
+            }
+        }
+    }
+
+    /// The object is gone from the backing: its number may be given to
+    /// another one there. The node lives on until it is forgotten.
+    pub fn retire(&self, node: &Node) {
+        let mut table = self.table.lock();
+        if table.by_key.get(&node.key) == Some(&node.ino) {
+            table.by_key.remove(&node.key);
+        }
+    }
+}
+
+/// Whether a node stands for a deleted object that nobody has open.
+fn is_retired(table: &Table, node: &Arc<Node>) -> bool {
+    table.by_key.get(&node.key) != Some(&node.ino)
+        && node.open.try_lock().is_some_and(|open| open.handles == 0)
+        && node.kind != FileKind::Directory
+}

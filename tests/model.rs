@@ -1,0 +1,65 @@
+//! Random operations on a [`keepfs::view::View`] and on a simple reference in
+//! memory must end in the same tree. A remount (a fresh view over the same
+//! backing) is one of the operations. A failure prints the shortest sequence
+//! found, as Rust.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::as_conversions,
+    clippy::wildcard_enum_match_arm,
+    missing_docs,
+    reason = "a test"
+)]
+
+mod model {
+    pub(crate) mod ops;
+    pub(crate) mod reference;
+    pub(crate) mod subject;
+}
+
+use keepfs::codec::geometry::Geometry;
+use model::ops::{Op, ops};
+use model::reference::Reference;
+use model::subject::Subject;
+use proptest::prelude::*;
+
+fn run(chunk_log2: u8, sequence: &[Op]) {
+    let geometry = Geometry::from_log2(chunk_log2).unwrap();
+    let mut reference = Reference::new();
+    let mut subject = Subject::new(geometry);
+    for (step, op) in sequence.iter().enumerate() {
+        // The subject finds its objects by the tree as it is before the step.
+        let found = subject.apply(op, &reference);
+        let expected = reference.apply(op, geometry.chunk_size());
+        assert_eq!(expected, found, "step {step}: {op:?}");
+    }
+    subject.remount();
+    assert_eq!(reference.tree(), subject.tree(), "after the last remount");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        max_shrink_iters: 4000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn random_operations_agree_with_the_reference_4k(sequence in ops()) {
+        run(12, &sequence);
+    }
+
+    #[test]
+    fn random_operations_agree_with_the_reference_64k(sequence in ops()) {
+        run(16, &sequence);
+    }
+}
+
+/// Sequences per chunk size; `KEEPFS_MODEL_CASES` for longer runs.
+fn cases() -> u32 {
+    std::env::var("KEEPFS_MODEL_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(200)
+}

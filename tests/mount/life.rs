@@ -1,0 +1,240 @@
+//! Mounting, unmounting, being killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::mounted::{Vault, is_mounted, keepfs, pattern, tool, wait_until};
+
+#[test]
+fn the_mount_shows_its_type_and_source() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let point = vault.point();
+    let line = table
+        .lines()
+        .find(|l| l.split(' ').nth(4) == point.to_str())
+        .unwrap()
+        .to_owned();
+    mounted.unmount();
+    let (options, tail) = line.split_once(" - ").unwrap();
+    let mut tail = tail.split(' ');
+    assert_eq!(tail.next(), Some("fuse.keepfs"));
+    assert_eq!(
+        tail.next(),
+        vault.backing().canonicalize().unwrap().to_str()
+    );
+    for option in ["nosuid", "nodev", "noatime"] {
+        assert!(options.contains(option), "{option} is missing: {line}");
+    }
+}
+
+#[test]
+fn the_background_form_returns_when_the_mount_answers() {
+    let vault = Vault::new();
+    let out = vault.mount_command(&vault.passfile(), &[]);
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    fs::write(vault.point().join("f"), "x").unwrap();
+    let out = keepfs().arg("unmount").arg(vault.point()).output().unwrap();
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    assert!(!is_mounted(&vault.point()));
+    // Unmounting has waited: the vault is free and sealed at once.
+    let mounted = vault.mount_with(&["--strict"]);
+    assert_eq!(fs::read(mounted.path("f")).unwrap(), b"x");
+}
+
+#[test]
+fn a_second_mount_of_a_vault_is_refused() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    let other = vault.plain_dir();
+    let out = keepfs()
+        .arg("mount")
+        .arg(vault.backing())
+        .arg(&other)
+        .arg("--passfile")
+        .arg(vault.passfile())
+        .output()
+        .unwrap();
+    assert!(!out.status.success());
+    assert!(!is_mounted(&other));
+    assert!(!out.stderr.is_empty(), "refused without a word");
+    fs::write(mounted.path("f"), "the first one works on").unwrap();
+}
+
+#[test]
+fn a_wrong_passphrase_has_its_own_exit_code_and_mounts_nothing() {
+    let vault = Vault::new();
+    let wrong = vault.plain_dir().join("wrong");
+    fs::write(&wrong, "not the passphrase\n").unwrap();
+    let out = vault.mount_command(&wrong, &[]);
+    let absent = vault.mount_command(&vault.plain_dir().join("absent"), &[]);
+    assert!(!out.status.success() && !absent.status.success());
+    assert_ne!(out.status.code(), absent.status.code());
+    assert!(!is_mounted(&vault.point()));
+}
+
+#[test]
+fn sigterm_with_data_in_flight_loses_nothing() {
+    let vault = Vault::new();
+    let mut mounted = vault.mount();
+    let content = pattern(24 << 20, 1);
+    let mut file = File::create(mounted.path("f")).unwrap();
+    file.write_all(&content).unwrap();
+    let also = File::create(mounted.path("g")).unwrap();
+    also.write_all_at(&content[..100_000], 5_000).unwrap();
+    mounted.signal(Signal::TERM);
+    wait_until("the mount is detached", || !is_mounted(&vault.point()));
+    drop((file, also));
+    assert!(mounted.wait().success());
+    mounted.unmount();
+    let mounted = vault.mount_with(&["--strict"]);
+    assert!(fs::read(mounted.path("f")).unwrap() == content);
+    assert!(fs::read(mounted.path("g")).unwrap()[5_000..] == content[..100_000]);
+}
+
+#[test]
+fn an_unmount_that_drops_release_still_seals_every_file() {
+    let vault = Vault::new();
+    let mut mounted = vault.mount();
+    // Teach the kernel that FLUSH is not wanted, so that close asks nothing.
+    fs::write(mounted.path("first"), "x").unwrap();
+    let mut files: Vec<File> = (0..20)
+        .map(|i| {
+            let file = File::create(mounted.path(format!("f{i}"))).unwrap();
+            file.write_all_at(&pattern(10_000, i), 0).unwrap();
+            file.sync_all().unwrap();
+            file
+        })
+        .collect();
+    mounted.signal(Signal::STOP);
+    files.clear();
+    let detached = Command::new("umount")
+        .arg("-l")
+        .arg(vault.point())
+        .status()
+        .unwrap();
+    let detached = detached.success()
+        || Command::new("fusermount3")
+            .args(["-u", "-z"])
+            .arg(vault.point())
+            .status()
+            .unwrap()
+            .success();
+    mounted.signal(Signal::CONT);
+    assert!(detached);
+    assert!(mounted.wait().success());
+    mounted.unmount();
+    let mounted = vault.mount_with(&["--strict"]);
+    for i in 0..20 {
+        assert!(fs::read(mounted.path(format!("f{i}"))).unwrap() == pattern(10_000, i));
+    }
+}
+
+#[test]
+fn umount_by_others_ends_the_daemon() {
+    let vault = Vault::new();
+    let mut mounted = vault.mount();
+    fs::write(mounted.path("f"), pattern(100_000, 2)).unwrap();
+    tool("fusermount3", &["-u".as_ref(), vault.point().as_os_str()]);
+    assert!(mounted.wait().success());
+    mounted.unmount();
+    let mounted = vault.mount();
+    assert!(fs::read(mounted.path("f")).unwrap() == pattern(100_000, 2));
+}
+
+#[test]
+fn a_daemon_killed_with_a_file_open_leaves_what_was_synced() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    let file = File::create(mounted.path("f")).unwrap();
+    file.write_all_at(&pattern(50_000, 3), 0).unwrap();
+    file.sync_all().unwrap();
+    let out = Command::new("kill")
+        .args(["-KILL", &mounted.pid().to_string()])
+        .status()
+        .unwrap();
+    assert!(out.success());
+    drop(file);
+    mounted.expect_killed();
+    // Mounting again clears the dead mount away.
+    let mut mounted = vault.mount();
+    mounted.expect_warning("dead mount");
+    mounted.expect_warning("sealed");
+    assert!(fs::read(mounted.path("f")).unwrap() == pattern(50_000, 3));
+    let file = OpenOptions::new()
+        .append(true)
+        .open(mounted.path("f"))
+        .unwrap();
+    (&file).write_all(b"and more").unwrap();
+    drop(file);
+    assert_eq!(fs::metadata(mounted.path("f")).unwrap().len(), 50_008);
+}
+
+#[test]
+fn a_read_only_mount_changes_nothing() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    fs::write(mounted.path("f"), "x").unwrap();
+    mounted.unmount();
+    let before = vault.backing_files();
+    let mounted = vault.mount_with(&["--read-only"]);
+    assert_eq!(fs::read(mounted.path("f")).unwrap(), b"x");
+    let error = fs::write(mounted.path("g"), "y").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EROFS));
+    let error = OpenOptions::new()
+        .append(true)
+        .open(mounted.path("f"))
+        .unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EROFS));
+    mounted.unmount();
+    assert!(before == vault.backing_files());
+}
+
+#[test]
+fn a_full_backing_is_an_error_at_write_or_close_and_never_silent() {
+    if !crate::mounted::is_root() {
+        eprintln!("not tested: only root mounts a small backing");
+        return;
+    }
+    let vault = Vault::new();
+    let backing = vault.backing();
+    let keep = tempfile::tempdir().unwrap();
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let (from, to) = (from.join("."), to.to_owned());
+        tool("cp", &["-a".as_ref(), from.as_os_str(), to.as_os_str()]);
+    };
+    copy(&backing, keep.path());
+    let size = ["-t", "tmpfs", "-o", "size=4m", "tmpfs"].map(std::ffi::OsStr::new);
+    tool("mount", &[&size[..], &[backing.as_os_str()]].concat());
+    let outcome = std::panic::catch_unwind(|| {
+        copy(keep.path(), &backing);
+        let mut mounted = vault.mount();
+        mounted.expect_warning("No space");
+        mounted.expect_warning("no space");
+        fs::write(mounted.path("small"), pattern(100_000, 4)).unwrap();
+        let mut file = File::create(mounted.path("large")).unwrap();
+        let outcome = file
+            .write_all(&pattern(8 << 20, 5))
+            .and_then(|()| file.sync_all());
+        assert_eq!(outcome.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+        drop(file);
+        fs::remove_file(mounted.path("large")).unwrap();
+        assert!(fs::read(mounted.path("small")).unwrap() == pattern(100_000, 4));
+        fs::write(mounted.path("again"), pattern(100_000, 6)).unwrap();
+    });
+    tool("umount", &[backing.as_os_str()]);
+    outcome.unwrap();
+}
