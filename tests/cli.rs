@@ -4,7 +4,10 @@
 //! Tests that mount need FUSE and fail without it. Those for root or for an
 //! ordinary user alone say so when they are passed over.
 
-#![allow(clippy::unwrap_used, reason = "a test may unwrap: its failure is the report")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap: its failure is the report"
+)]
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
