@@ -88,7 +88,23 @@ fn run(command: Command) -> anyhow::Result<()> {
 /// Prints what went wrong as one line on standard error.
 fn complain(error: &anyhow::Error) {
     // With standard error closed there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "keepfs: {error:#}");
+    let _ = writeln!(io::stderr(), "keepfs: {}", message(error));
+}
+
+/// An error and its causes in one line, each said once: many an error quotes
+/// its cause already.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let words = cause.to_string();
+        if message.is_empty() {
+            message = words;
+        } else if !message.contains(&words) {
+            message.push_str(": ");
+            message.push_str(&words);
+        }
+    }
+    message
 }
 
 /// Prints a result on standard output.
@@ -107,4 +123,20 @@ fn print(text: &str) -> anyhow::Result<()> {
 /// Prints a result as JSON on standard output.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_each_cause_once() {
+        let cause = || io::Error::other("disk full");
+        let quoting = crate::mount::launch::LaunchError::Io(cause());
+        let quoted = message(&anyhow::Error::new(quoting).context("cannot mount"));
+        assert_eq!(quoted.matches("disk full").count(), 1);
+        assert!(quoted.starts_with("cannot mount: cannot start"), "{quoted}");
+        let plain = anyhow::Error::new(cause()).context("cannot mount");
+        assert_eq!(message(&plain), "cannot mount: disk full");
+    }
 }

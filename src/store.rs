@@ -5,7 +5,7 @@
 //! | room | what is kept there |
 //! |---|---|
 //! | this file | [`StoreDir`]: an open directory and its entries |
-//! | [`file`] | [`StoreFile`]: an open regular file |
+//! | [`mod@file`] | [`StoreFile`]: an open regular file |
 //! | [`node`] | [`StoreNode`]: owner, mode, times, attributes of any object |
 //! | [`internal`] | files of keepfs itself, by fixed names, replaced atomically |
 //! | `leftovers` | removing directories that only hold such files |
@@ -361,3 +361,6 @@ impl StoreDir {
 pub fn entry_of(name: &CipherName) -> RawName {
     RawName::new(name.entry().as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! | room | what is kept there |
 //! |---|---|
 //! | this file | [`LockedVault`], and the [`Vault`] that a credential makes of it |
-//! | [`init`] | a new vault |
+//! | [`mod@init`] | a new vault |
 //! | [`dir`] | directories: names, ids, pins |
 
 pub mod dir;
@@ -390,3 +390,6 @@ impl Vault {
         self.keys.spans()
     }
 }
+
+#[cfg(test)]
+mod tests;

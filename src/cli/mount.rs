@@ -7,7 +7,7 @@ use anyhow::Context;
 use super::args::MountArgs;
 use super::exit::{self, Exit};
 use super::unlock::{self, Ask};
-use super::{complain, log, plan};
+use super::{complain, log, message, plan};
 use crate::codec::vault::SlotError;
 use crate::mount::daemon;
 use crate::mount::launch::{self, StartReport};
@@ -89,7 +89,7 @@ pub fn daemon() -> Exit {
             let exit = exit::of(&error);
             let report = StartReport::Failed {
                 code: exit.code(),
-                message: format!("{error:#}"),
+                message: message(&error),
             };
             // After the announcement the log has it already, and before it
             // only a caller that is gone cannot be told.
@@ -106,6 +106,7 @@ fn serve(announced: &mut bool) -> anyhow::Result<()> {
     let signals = EndSignals::block(InheritedHangup::Override)?;
     let (plan, passphrase) = launch::receive(launch::unbuffered_stdin()?)?;
     process::leave_terminal()?;
+    process::take_name(c"keepfs")?;
     let announce = || -> io::Result<()> {
         launch::report(&StartReport::Ready)?;
         *announced = true;

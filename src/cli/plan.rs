@@ -120,13 +120,11 @@ mod tests {
 
     fn words(line: &str) -> MountArgs {
         let line = format!("keepfs mount /v /m {line}");
-        match Cli::try_parse_from(line.split_whitespace())
-            .unwrap()
-            .command
-        {
-            Command::Mount(words) => words,
-            _ => panic!("not a mount"),
-        }
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Mount(words) = cli.command else {
+            panic!("not a mount");
+        };
+        words
     }
 
     fn flags_of(line: &str) -> Vec<MountFlag> {

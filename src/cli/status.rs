@@ -9,6 +9,7 @@ use super::args::StatusArgs;
 use crate::mount::control::{self, ControlError, Status};
 use crate::mount::table::{self, MountEntry, printable};
 use crate::mount::unmount;
+use crate::sys::mount::is_dead;
 
 /// What `--json` prints. Fields are added, never changed.
 #[derive(Serialize)]
@@ -45,7 +46,7 @@ impl Mount {
             Err(error) => (None, Some(error)),
         };
         let trouble = trouble.map(|error| match error {
-            ControlError::Unreachable if unmount::is_dead(&entry.point) => {
+            ControlError::Unreachable if is_dead(&entry.point) => {
                 "dead: its process is gone; keepfs unmount cleans it up".to_owned()
             }
             ControlError::Unreachable

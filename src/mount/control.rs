@@ -2,7 +2,7 @@
 //! end. Each mount has one, named after the mount's device number, in a
 //! directory that only the mounting user can enter.
 //!
-//! A client sends one line, [`ASK_STATUS`] or [`ASK_OUTCOME`]; the daemon
+//! A client sends one line, `status` or `outcome`; the daemon
 //! answers with one line of JSON, the second question only when all is over.
 
 use std::fs::DirBuilder;

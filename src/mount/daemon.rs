@@ -58,7 +58,7 @@ pub enum ServeError {
         error: VaultError,
     },
     /// The vault cannot be had alone.
-    #[error("cannot mount the vault {}: {error}", printable(.vault.as_os_str()))]
+    #[error("cannot mount the vault {}: {error}; keepfs status shows what is mounted", printable(.vault.as_os_str()))]
     Lock {
         /// The vault.
         vault: PathBuf,
@@ -67,12 +67,11 @@ pub enum ServeError {
         error: LockError,
     },
     /// The passphrase does not open the vault, or nothing does.
-    #[error("cannot unlock the vault {}: {error}", printable(.vault.as_os_str()))]
+    #[error("cannot unlock the vault {}: {}", printable(.vault.as_os_str()), in_words(.error))]
     Unlock {
         /// The vault.
         vault: PathBuf,
         /// What stood against it.
-        #[source]
         error: UnlockError,
     },
     /// The file-system view could not begin.
@@ -96,6 +95,16 @@ pub enum ServeError {
     /// Not every file could be sealed at the end.
     #[error("unmounted, but not everything is saved: {0}")]
     NotSaved(FsError),
+}
+
+/// Why a vault stays locked, for a person who typed a passphrase.
+fn in_words(error: &UnlockError) -> String {
+    match error {
+        UnlockError::WrongCredential => "wrong passphrase".to_owned(),
+        UnlockError::NoSlots | UnlockError::NoSlotOfKind(_) | UnlockError::Slot(_) => {
+            error.to_string()
+        }
+    }
 }
 
 /// Serves `plan` until it is unmounted. `announce` is called once, when the

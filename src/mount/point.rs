@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{self, printable};
 use super::unmount;
-use crate::sys::mount::{Detach, MountError};
+use crate::sys::mount::{Detach, MountError, is_dead};
 use crate::sys::process::{Privilege, effective_uid, privilege};
 
 /// What is mounted over a directory that already holds something.
@@ -171,12 +171,8 @@ fn clean_up_dead_mount(point: &Path) -> Result<(), PointError> {
     };
     // More than one can lie on top of each other.
     for _ in 0..16 {
-        match std::fs::metadata(point) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-            Ok(_) | Err(_) => return Ok(()),
-        }
         match table::at(point) {
-            Ok(Some(entry)) if entry.is_keepfs() => {
+            Ok(Some(entry)) if entry.is_keepfs() && is_dead(point) => {
                 tracing::info!("taking off a dead mount at the mount point");
                 unmount::detach(point, Detach::Lazily).map_err(dead)?;
             }

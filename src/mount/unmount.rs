@@ -103,7 +103,7 @@ fn list(holders: &[Holder]) -> String {
     if let Some(more) = holders.len().checked_sub(HOLDERS_SHOWN).filter(|&n| n > 0) {
         words.push_str(&format!(" and {more} more"));
     }
-    words.push_str("; end them, or use --lazy to detach it all the same");
+    words.push_str("; end what uses it, or use --lazy to detach it all the same");
     words
 }
 
@@ -131,7 +131,7 @@ pub fn unmount(point: &Path, how: Detach, slow: impl FnOnce()) -> Result<Unmount
         point: point.to_owned(),
         error,
     };
-    if is_dead(point) {
+    if sys::is_dead(point) {
         detach(point, Detach::Lazily).map_err(mount)?;
         return Ok(Unmounted::WasDead);
     }
@@ -207,12 +207,6 @@ pub fn find(point: &Path) -> Result<MountEntry, UnmountError> {
             what: format!("{} ({})", printable(&entry.source), entry.fs_type),
         }),
     }
-}
-
-/// Whether the daemon of the FUSE mount at `point` is gone.
-#[must_use]
-pub fn is_dead(point: &Path) -> bool {
-    std::fs::metadata(point).is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
 }
 
 #[cfg(test)]

@@ -110,10 +110,12 @@ pub struct MountRequest<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// The FUSE device cannot be opened.
-    #[error("cannot open {FUSE_DEVICE}: {0}")]
+    #[error("FUSE is not available: cannot open {FUSE_DEVICE} ({0}){advice}", advice = advice(.0))]
     NoDevice(#[source] io::Error),
     /// No helper of libfuse is installed.
-    #[error("fusermount3 is not installed")]
+    #[error(
+        "fusermount3 is not installed, without which only root can mount; install the package fuse3"
+    )]
     NoHelper,
     /// The helper said no; its own words.
     #[error("fusermount3 refused: {0}")]
@@ -130,6 +132,15 @@ pub enum MountError {
         #[source]
         error: io::Error,
     },
+}
+
+/// What to do about a FUSE device that does not open.
+fn advice(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "; its users need to read and write it, which the package fuse3 and udev arrange"
+    } else {
+        "; load the kernel module with: modprobe fuse"
+    }
 }
 
 impl MountError {
@@ -194,9 +205,9 @@ pub fn mount_as_root(request: &MountRequest<'_>) -> Result<OwnedFd, MountError> 
 /// [`MountError::NoHelper`], [`MountError::HelperRefused`],
 /// [`MountError::NoDevice`], or what a system call said.
 pub fn mount_as_user(request: &MountRequest<'_>) -> Result<OwnedFd, MountError> {
-    if !Path::new(FUSE_DEVICE).exists() {
-        return Err(MountError::NoDevice(io::ErrorKind::NotFound.into()));
-    }
+    // The helper opens it with our rights; this tells why it could not.
+    rustix::fs::open(FUSE_DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| MountError::NoDevice(error.into()))?;
     let options = helper_options(request);
     for helper in HELPERS {
         let (ours, theirs) = rustix::net::socketpair(
@@ -412,6 +423,15 @@ pub fn device_of(path: &Path) -> io::Result<(u32, u32)> {
         StatxFlags::TYPE,
     )?;
     Ok((stat.stx_dev_major, stat.stx_dev_minor))
+}
+
+/// Whether no daemon answers any more for the FUSE mount at `point`: asks it for
+/// the root's attributes past every cache (`AT_STATX_FORCE_SYNC`).
+#[must_use]
+pub fn is_dead(point: &Path) -> bool {
+    let flags = AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
+    let answer = rustix::fs::statx(CWD, point, flags, StatxFlags::BASIC_STATS);
+    answer.is_err_and(|error| error == rustix::io::Errno::NOTCONN)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
     reason = "mlock, madvise and the signal calls have no safe binding"
 )]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -61,13 +62,27 @@ pub fn total_ram_kib() -> u64 {
 }
 
 /// Starts this same program again as `name argument`, with a pipe as its
-/// standard input and output and the caller's standard error.
+/// standard input and output and the caller's standard error. Nothing else
+/// that is open here is open there: what a caller left open by mistake would
+/// stay open as long as the new process lives.
 ///
 /// The running file is meant, even if it was replaced or renamed on disk.
 ///
 /// # Errors
-/// Those of fork(2) and execve(2).
+/// Those of close_range(2), fork(2) and execve(2).
 pub fn spawn_self(name: &str, argument: &str) -> io::Result<Child> {
+    // SAFETY: marks descriptors as close-on-exec; none is closed here.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
     Command::new("/proc/self/exe")
         .arg0(name)
         .arg(argument)
@@ -75,6 +90,16 @@ pub fn spawn_self(name: &str, argument: &str) -> io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
+}
+
+/// Gives this process the name that ps(1) shows and killall(1) takes; started
+/// through `/proc/self/exe` it would be called `exe`.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn take_name(name: &CStr) -> io::Result<()> {
+    rustix::thread::set_name(name)?;
+    Ok(())
 }
 
 /// Makes this process the leader of a session without a terminal; setsid(2).

@@ -393,3 +393,6 @@ impl VaultDir {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,14 +28,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
+use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
-use self::ranges::RangeLock;
+use crate::codec::RandomError;
 use crate::codec::batch::{ChunkDamage, SealError, SealSum, SlotBuf, Tail, Workers, seal_slots};
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{self, Header, HeaderError, OpenFlag, SparseFlag};
 use crate::codec::keys::FileKeys;
-use crate::codec::RandomError;
 use crate::store::file::{PartialWrite, StoreFile};
 use crate::types::{Access, ChunkNo, CipherLen, CipherOff, DirId, PlainLen, SetTime, Time};
 use crate::vault::Vault;
@@ -381,11 +381,7 @@ impl File {
     }
 
     fn writer(&self) -> Result<Arc<StoreFile>, FileError> {
-        self.fds
-            .read()
-            .writer
-            .clone()
-            .ok_or(FileError::NotWritable)
+        self.fds.read().writer.clone().ok_or(FileError::NotWritable)
     }
 
     /// Whether a writable descriptor is held.

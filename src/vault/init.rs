@@ -75,7 +75,8 @@ struct Leftovers {
 /// it is created, for its owner only). Durable once this returns.
 ///
 /// # Errors
-/// No vault has been made; what was written is removed as far as the backing
+/// No vault has been made, unless the very last step failed, which makes a
+/// whole one durable. What was written is removed as far as the backing
 /// allows, and is recognised by the next attempt where it does not.
 pub fn init(path: &Path, options: &InitOptions) -> Result<Fingerprint, InitError> {
     let leftovers = match StoreDir::open_root(path) {

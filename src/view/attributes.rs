@@ -9,6 +9,7 @@ use super::{Attr, FsError, SetAttr, View};
 use crate::codec::link::target_plain_len;
 use crate::sys::fs::Stat;
 use crate::types::{Caller, CipherLen, Fh, FileKind, Ino, PlainLen, SetTime};
+use crate::vault::file::clock_now;
 
 impl View {
     /// Attributes of an object; of an open file also after it was deleted.
@@ -81,7 +82,14 @@ impl View {
         if let Some(size) = change.size {
             self.set_size(caller, &node, fh, size)?;
         }
-        let object = self.object(&node, fh)?;
+        let object = match self.object(&node, fh) {
+            // The kernel flushes the times of what was deleted meanwhile; a
+            // refusal would come back to somebody as a failed sync.
+            Err(FsError::Stale) if change.only_times() && node.link().is_none() => {
+                return Ok(attr_of_deleted(&node, change));
+            }
+            other => other?,
+        };
         if change.uid.is_some() || change.gid.is_some() {
             object.set_owner(change.uid, change.gid)?;
         }
@@ -159,7 +167,34 @@ impl View {
 }
 
 impl SetAttr {
+    fn only_times(&self) -> bool {
+        self.mode.is_none() && self.uid.is_none() && self.gid.is_none() && self.size.is_none()
+    }
+
     fn touches_times(&self) -> bool {
         self.atime != SetTime::Omit || self.mtime != SetTime::Omit
+    }
+}
+
+/// What is left to say of an object that has no name and is not open.
+fn attr_of_deleted(node: &Node, change: &SetAttr) -> Attr {
+    let shown = |time| match time {
+        SetTime::At(time) => time,
+        SetTime::Now | SetTime::Omit => clock_now(),
+    };
+    Attr {
+        ino: node.ino,
+        size: 0,
+        blocks: 0,
+        atime: shown(change.atime),
+        mtime: shown(change.mtime),
+        ctime: clock_now(),
+        kind: node.kind,
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 4096,
     }
 }

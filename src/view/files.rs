@@ -117,7 +117,9 @@ impl View {
         };
         if (how.access.writes() || how.truncate == Truncate::ToZero) && !file.is_writable() {
             let store = file.store()?;
-            file.add_writer(with_owner_rights(&store, || store.reopen(Access::ReadWrite))?);
+            file.add_writer(with_owner_rights(&store, || {
+                store.reopen(Access::ReadWrite)
+            })?);
         }
         if how.truncate == Truncate::ToZero {
             file.set_len(PlainLen::new(0))?;
@@ -131,12 +133,7 @@ impl View {
     }
 
     /// Makes a just created file the open file of its node.
-    pub(super) fn adopt(
-        &self,
-        node: &Arc<Node>,
-        file: Arc<File>,
-        access: HandleAccess,
-    ) -> Opened {
+    pub(super) fn adopt(&self, node: &Arc<Node>, file: Arc<File>, access: HandleAccess) -> Opened {
         let mut open = node.open.lock();
         self.writing.lock().insert(node.ino, Arc::clone(node));
         let fh = self.register(node, &mut open, file, access);
@@ -335,13 +332,7 @@ impl View {
     /// # Errors
     /// [`FsError::TooBig`], [`FsError::Damaged`] where the rest of a chunk
     /// cannot be kept; the backing's (ENOSPC, EDQUOT, EIO).
-    pub fn write(
-        &self,
-        fh: Fh,
-        at: u64,
-        bytes: &[u8],
-        caller: WriteCaller,
-    ) -> Result<(), FsError> {
+    pub fn write(&self, fh: Fh, at: u64, bytes: &[u8], caller: WriteCaller) -> Result<(), FsError> {
         let handle = self.writable(fh)?;
         handle
             .file

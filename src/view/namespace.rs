@@ -304,12 +304,7 @@ impl View {
             .filter(is_dir)
             .filter(|_| !same)
             .map(|node| node.names.write());
-        VaultDir::rename(
-            &self.vault,
-            (&from_dir, from.1),
-            (&to_dir, to.1),
-            mode,
-        )?;
+        VaultDir::rename(&self.vault, (&from_dir, from.1), (&to_dir, to.1), mode)?;
         for node in [&source_node, &target_node].into_iter().flatten() {
             self.directories.drop_dir(node.ino);
         }
@@ -335,11 +330,7 @@ impl View {
 }
 
 /// A known node changed its place.
-fn moved(
-    node: &Arc<Node>,
-    from: (&Arc<Node>, &PlainName),
-    to: (&Arc<Node>, &PlainName),
-) {
+fn moved(node: &Arc<Node>, from: (&Arc<Node>, &PlainName), to: (&Arc<Node>, &PlainName)) {
     let mut links = node.links.lock();
     links.retain(|l| l.parent.ino != from.0.ino || l.name != *from.1);
     links.insert(

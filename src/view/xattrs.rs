@@ -21,10 +21,7 @@ enum Namespace<'a> {
 }
 
 const USER: &[u8] = b"user.";
-const ACLS: [&[u8]; 2] = [
-    b"system.posix_acl_access",
-    b"system.posix_acl_default",
-];
+const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
 impl View {
     /// Value of an attribute.

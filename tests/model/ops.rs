@@ -69,7 +69,10 @@ pub(crate) fn name(pick: usize) -> Vec<u8> {
 }
 
 fn size() -> impl Strategy<Value = Size> {
-    (0..6_u64, prop_oneof![Just(0_i64), Just(-1), Just(1), -200..5000_i64])
+    (
+        0..6_u64,
+        prop_oneof![Just(0_i64), Just(-1), Just(1), -200..5000_i64],
+    )
         .prop_map(|(chunks, bytes)| Size { chunks, bytes })
 }
 

@@ -183,11 +183,7 @@ impl Subject {
         }
     }
 
-    fn try_apply(
-        &mut self,
-        op: &Op,
-        reference: &Reference,
-    ) -> Result<Option<Vec<u8>>, FsError> {
+    fn try_apply(&mut self, op: &Op, reference: &Reference) -> Result<Option<Vec<u8>>, FsError> {
         let view = &self.view;
         let chunk = self.chunk;
         match *op {

@@ -1,5 +1,5 @@
-//! The choke point: every call that changes the backing passes [`mutate`] or
-//! [`mutate_write`], where tests can make it fail. Without the feature
+//! The choke point: every call that changes the backing passes `mutate` or
+//! `mutate_write`, where tests can make it fail. Without the feature
 //! `fault-injection`, and outside of tests, nothing but the call remains.
 
 use std::io;

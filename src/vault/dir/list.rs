@@ -7,9 +7,10 @@ use std::ops::ControlFlow;
 use rayon::prelude::*;
 
 use super::{DirError, VaultDir};
-use crate::codec::entry::{ConflictBase, LongName, RawEntry, classify, conflict_bases};
+use crate::codec::entry::{ConflictBase, LongName, RawEntry, ShortName, classify, conflict_bases};
+use crate::codec::xattr::XATTR_PREFIX;
 use crate::name::{PlainName, RawName};
-use crate::store::RawDirEntry;
+use crate::store::{RawDirEntry, StoreDir};
 use crate::types::{DirId, FileKind};
 use crate::vault::Vault;
 
@@ -87,15 +88,13 @@ impl VaultDir {
 
     fn judge(&self, vault: &Vault, raw: RawDirEntry) -> io::Result<Verdict> {
         let opened = match classify(&raw.name) {
-            RawEntry::Short(_) | RawEntry::Long(_) => self.open(vault, &raw.name),
+            form @ (RawEntry::Short(_) | RawEntry::Long(_)) => self.open(vault, &form),
             RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp => {
                 return Ok(Verdict::Hidden);
             }
             RawEntry::Other => {
                 let is_copy = conflict_bases(&raw.name).any(|(base, _)| match base {
-                    ConflictBase::Short(short) => self
-                        .ids()
-                        .any(|id| vault.keys().open_name(id, &short).is_ok()),
+                    ConflictBase::Short(short) => self.open_short(vault, &short).is_some(),
                     ConflictBase::Long(long) => self.open_long(vault, &long).is_some(),
                 });
                 return Ok(if is_copy {
@@ -131,17 +130,21 @@ impl VaultDir {
     }
 
     /// The plain name of an entry, and the id it opened under.
-    fn open(&self, vault: &Vault, entry: &RawName) -> Option<(PlainName, DirId)> {
-        match classify(entry) {
-            RawEntry::Short(short) => self.ids().find_map(|id| {
-                let name = vault.keys().open_name(id, &short).ok()?;
-                Some((name, id))
-            }),
-            RawEntry::Long(long) => self.open_long(vault, &long),
+    fn open(&self, vault: &Vault, form: &RawEntry) -> Option<(PlainName, DirId)> {
+        match form {
+            RawEntry::Short(short) => self.open_short(vault, short),
+            RawEntry::Long(long) => self.open_long(vault, long),
             RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp | RawEntry::Other => {
                 None
             }
         }
+    }
+
+    fn open_short(&self, vault: &Vault, short: &ShortName) -> Option<(PlainName, DirId)> {
+        self.ids().find_map(|id| {
+            let name = vault.keys().open_name(id, short).ok()?;
+            Some((name, id))
+        })
     }
 
     fn open_long(&self, vault: &Vault, long: &LongName) -> Option<(PlainName, DirId)> {
@@ -160,16 +163,17 @@ impl VaultDir {
         let mut met = false;
         let mut opened = false;
         let scanned = self.store.scan(|entry| {
-            match classify(&entry.name) {
+            let form = classify(&entry.name);
+            match &form {
                 RawEntry::Short(_) => met = true,
                 // Without its side file a long entry says nothing.
-                RawEntry::Long(long) => met |= self.store.read_side(&long).is_ok(),
+                RawEntry::Long(long) => met |= self.store.read_side(long).is_ok(),
                 RawEntry::SideFile(_)
                 | RawEntry::Internal
                 | RawEntry::ClientTemp
                 | RawEntry::Other => return ControlFlow::Continue(()),
             }
-            opened = self.open(vault, &entry.name).is_some();
+            opened = self.open(vault, &form).is_some();
             if opened {
                 ControlFlow::Break(())
             } else {
@@ -185,7 +189,7 @@ impl VaultDir {
 
     /// Whether the directory holds anything that its id matters to: entries,
     /// known or not, or encrypted attributes of its own.
-    pub(super) fn id_matters(store: &crate::store::StoreDir) -> io::Result<bool> {
+    pub(super) fn id_matters(store: &StoreDir) -> io::Result<bool> {
         let mut entries = false;
         let scanned = store.scan(|entry| match classify(&entry.name) {
             RawEntry::Short(_) | RawEntry::Long(_) | RawEntry::Other => {
@@ -207,7 +211,7 @@ impl VaultDir {
         match store.itself()?.list_xattrs() {
             Ok(names) => Ok(names
                 .iter()
-                .any(|name| name.starts_with(crate::codec::xattr::XATTR_PREFIX.as_bytes()))),
+                .any(|name| name.starts_with(XATTR_PREFIX.as_bytes()))),
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
             Err(error) => Err(error),
         }

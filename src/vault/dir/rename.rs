@@ -42,7 +42,7 @@ pub struct Renamed {
 }
 
 /// A directory that is ready to be moved.
-struct Departure {
+pub(super) struct Departure {
     dir: StoreDir,
     moved: Moved,
     /// The id to be kept if the directory is found in use after the rename.
@@ -91,7 +91,7 @@ impl VaultDir {
 
     /// Pins the entry `at`, if it is a directory that needs it, for its way
     /// from the first place to the second.
-    fn depart(
+    pub(super) fn depart(
         &self,
         vault: &Vault,
         at: &Resolved,
@@ -132,7 +132,7 @@ impl VaultDir {
 impl Departure {
     /// Rule 4. The rename has happened and is told as done, whatever fails
     /// here: entries that arrived then count as not decryptable.
-    fn arrive(self, vault: &Vault) -> Moved {
+    pub(super) fn arrive(self, vault: &Vault) -> Moved {
         let Some(id) = self.unpinned else {
             return self.moved;
         };

@@ -53,12 +53,7 @@ impl File {
 
     /// Reads whole chunks to the front of `out`; returns where in `out` the
     /// wanted range ends.
-    fn read_chunks(
-        &self,
-        at: PlainOff,
-        len: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<usize, FileError> {
+    fn read_chunks(&self, at: PlainOff, len: usize, out: &mut Vec<u8>) -> Result<usize, FileError> {
         let g = self.geometry;
         let asked_end = at.get().saturating_add(to_u64(len));
         let first = g.chunk_of(at);
@@ -113,7 +108,9 @@ impl File {
     /// follows; the backing's.
     pub fn seek(&self, at: PlainOff, to: SeekTo) -> Result<PlainOff, FileError> {
         let g = self.geometry;
-        let _guard = self.ranges.shared(g.chunk_of(at), super::ranges::RangeLock::END);
+        let _guard = self
+            .ranges
+            .shared(g.chunk_of(at), super::ranges::RangeLock::END);
         let size = self.size();
         if at.get() >= size.get() {
             return Err(FileError::BeyondEnd);

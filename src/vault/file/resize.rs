@@ -4,9 +4,7 @@ use super::ranges::RangeLock;
 use super::verify::TERM_BYTES;
 use super::write::{Span, to_u64, to_usize};
 use super::{Damage, File, FileError, Tracking};
-use crate::codec::batch::{
-    SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots,
-};
+use crate::codec::batch::{SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots};
 use crate::codec::header::{Header, OpenFlag, SparseFlag};
 use crate::types::{ChunkNo, CipherLen, PlainLen, PlainOff};
 

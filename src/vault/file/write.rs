@@ -9,11 +9,11 @@ use std::time::Instant;
 use super::ranges::RangeGuard;
 use super::{Damage, File, FileError, Phase, SetTime, State, Tracking, clock_now};
 use crate::codec::Sealed;
+use crate::codec::batch::Holes;
 use crate::codec::batch::{
     SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms, workers_for,
 };
 use crate::codec::header::{self, Header, OpenFlag, SparseFlag};
-use crate::codec::batch::Holes;
 use crate::types::{ChunkNo, CipherOff, PlainLen, PlainOff};
 
 /// Buffers of one thread, reused by every request it serves.
@@ -127,7 +127,14 @@ impl File {
         grown: PlainLen,
     ) -> Result<(), FileError> {
         SCRATCH.with_borrow_mut(|scratch| {
-            self.rewrite(scratch, span, Content::Zeros, size, grown, &FullChunks::NONE)
+            self.rewrite(
+                scratch,
+                span,
+                Content::Zeros,
+                size,
+                grown,
+                &FullChunks::NONE,
+            )
         })
     }
 
@@ -300,11 +307,18 @@ impl File {
         }
         let mut added = full.seal;
         if let Some(former_last) = plan.gap_after {
-            added = added.combine(self.compose(scratch, Piece::FormerLast, &plan, former_last, None)?);
+            added = added.combine(self.compose(
+                scratch,
+                Piece::FormerLast,
+                &plan,
+                former_last,
+                None,
+            )?);
         }
         let overlay = Some((span, content));
         if !full.contain(plan.first) {
-            added = added.combine(self.compose(scratch, Piece::Head, &plan, plan.first, overlay)?);
+            added =
+                added.combine(self.compose(scratch, Piece::Head, &plan, plan.first, overlay)?);
         }
         if plan.last != plan.first && !full.contain(plan.last) {
             added = added.combine(self.compose(scratch, Piece::Tail, &plan, plan.last, overlay)?);
@@ -428,9 +442,8 @@ impl File {
         let chunk_end = start + to_u64(self.geometry.chunk_size());
         let old_end = plan.size.get().min(chunk_end);
         old_end <= start
-            || overlay.is_some_and(|(span, _)| {
-                span.start.get() <= start && span.end.get() >= old_end
-            })
+            || overlay
+                .is_some_and(|(span, _)| span.start.get() <= start && span.end.get() >= old_end)
     }
 
     /// Decrypts the old content of `chunk` to the front of `scratch.chunk`;

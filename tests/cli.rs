@@ -1,0 +1,19 @@
+//! The command as a person or a script meets it: every exit code, every bad
+//! input, and the life of a mount.
+//!
+//! Tests that mount need FUSE and fail without it. Those for root or for an
+//! ordinary user alone say so when they are passed over.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap: its failure is the report"
+)]
+
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/harness.rs"]
+mod harness;
+#[path = "cli/life.rs"]
+mod life;
+#[path = "cli/words.rs"]
+mod words;
