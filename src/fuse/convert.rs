@@ -115,31 +115,6 @@ pub(super) fn set_attr(raw: RawSetAttr) -> SetAttr {
     }
 }
 
-/// Whether a change sets nothing but timestamps.
-pub(super) fn is_times_only(change: &SetAttr) -> bool {
-    (change.mode, change.uid, change.gid) == (None, None, None) && change.size.is_none()
-}
-
-/// Attributes of an object that was deleted: a file without a name.
-pub(super) fn deleted(node: Ino) -> Attr {
-    let never = Time { secs: 0, nanos: 0 };
-    Attr {
-        ino: node,
-        size: 0,
-        blocks: 0,
-        atime: never,
-        mtime: never,
-        ctime: never,
-        kind: FileKind::Regular,
-        perm: 0,
-        nlink: 0,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4096,
-    }
-}
-
 /// The mode of a MKDIR or CREATE, without type bits.
 pub(super) const fn permissions(mode: u32) -> u32 {
     mode & PERMISSIONS

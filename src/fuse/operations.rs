@@ -87,10 +87,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    /// `ctime` is the backing's business; it marks what the kernel's flusher
-    /// sends. That may come late, for an object deleted meanwhile: an error
-    /// would make the next sync of the mount fail over times nobody can see.
-    /// The other times and flags exist only on other systems.
+    /// `ctime` is the backing's business; the other times and flags exist only
+    /// on other systems.
     fn setattr(
         &self,
         request: &Request,
@@ -101,7 +99,7 @@ impl Filesystem for Adapter {
         size: Option<u64>,
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
-        ctime: Option<SystemTime>,
+        _ctime: Option<SystemTime>,
         handle: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
@@ -118,13 +116,9 @@ impl Filesystem for Adapter {
             mtime,
         };
         let change = convert::set_attr(raw);
-        let late = ctime.is_some() && convert::is_times_only(&change);
         self.attr(reply, &self.counters.setattr, |view| {
             let caller = convert::caller(request, 0);
-            match view.setattr(&caller, ino(node), handle.map(fh), &change) {
-                Err(FsError::Stale | FsError::NotFound) if late => Ok(convert::deleted(ino(node))),
-                outcome => Ok(outcome?),
-            }
+            Ok(view.setattr(&caller, ino(node), handle.map(fh), &change)?)
         });
     }
 
