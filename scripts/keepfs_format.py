@@ -155,7 +155,7 @@ class FileKeys:
 def fingerprint_text(fingerprint: bytes) -> str:
     digits = fingerprint.hex()
     groups = [digits[at : at + 4] for at in range(0, 64, 4)]
-    return " ".join(groups[:8]) + "\n" + " ".join(groups[8:])
+    return " ".join(groups)
 
 # ---------------------------------------------------------------- section 4
 

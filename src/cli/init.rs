@@ -82,7 +82,7 @@ pub fn run(words: InitArgs) -> anyhow::Result<()> {
 }
 
 /// Refuses a place that cannot become a vault before anybody types a
-/// passphrase; [`init`] has the last word.
+/// passphrase; [`init()`] has the last word.
 fn check_target(path: &Path) -> Result<(), InitError> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keepfs::codec::geometry::Geometry;
@@ -20,6 +20,7 @@ use keepfs::view::{
     ViewOptions, WriteCaller, XattrMode,
 };
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::ops::{Mode, Op, bytes, name, target, xattr_name, xattr_value};
@@ -63,7 +64,7 @@ fn passphrase() -> Credential {
 /// own: deriving a key takes longer than the operations.
 fn vault_of(geometry: Geometry) -> Arc<Vault> {
     static MADE: Mutex<Vec<(u8, Arc<Vault>, TempDir)>> = Mutex::new(Vec::new());
-    let mut made = MADE.lock().unwrap();
+    let mut made = MADE.lock();
     if let Some((_, vault, _)) = made.iter().find(|(log2, ..)| *log2 == geometry.log2()) {
         return Arc::clone(vault);
     }

@@ -178,23 +178,27 @@ impl File {
 
     /// Turns slots `first..end` into holes.
     fn punch_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
-        let g = self.geometry;
         let last = ChunkNo::new(end.get() - 1);
         let removed = self.stored_terms(first, last, Tail::Inside)?;
-        let from = g.slot_start(first);
-        let len = g.slot_start(end).get() - from.get();
-        let punched = match self.writer()?.punch_hole(from, len) {
-            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                self.write_hole_slots(first, end)
-            }
-            other => other.map_err(FileError::from),
-        };
+        let punched = self.make_holes(first, end);
         if let Err(error) = punched {
             self.state.lock().tracking = Tracking::Lost;
             return Err(error);
         }
         self.account(&removed, SealSum::ZERO, end.get() - first.get());
         Ok(())
+    }
+
+    /// Holes on the backing where slots `first..end` were.
+    pub(super) fn make_holes(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+        let from = self.geometry.slot_start(first);
+        let len = self.geometry.slot_start(end).get() - from.get();
+        match self.writer()?.punch_hole(from, len) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                self.write_hole_slots(first, end)
+            }
+            other => other.map_err(FileError::from),
+        }
     }
 
     /// Where the backing cannot punch, zeros are written.

@@ -13,6 +13,7 @@ use crate::codec::batch::Holes;
 use crate::codec::batch::{
     SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms, workers_for,
 };
+use crate::codec::geometry::Geometry;
 use crate::codec::header::{self, Header, OpenFlag, SparseFlag};
 use crate::types::{ChunkNo, CipherOff, PlainLen, PlainOff};
 
@@ -80,6 +81,8 @@ struct Plan {
     gap_after: Option<ChunkNo>,
     /// Old slots that are replaced.
     old_first: ChunkNo,
+    /// The last of them.
+    old_last: ChunkNo,
     old_bytes: Range<CipherOff>,
 }
 
@@ -269,7 +272,7 @@ impl File {
         let gap_after = (first > old_last).then_some(old_last);
         let old_first = gap_after.unwrap_or(first);
         let old_end = if at_tail {
-            let len = g.last_chunk_len(size) + crate::codec::geometry::Geometry::SLOT_OVERHEAD;
+            let len = g.last_chunk_len(size) + Geometry::SLOT_OVERHEAD;
             CipherOff::new(g.slot_start(old_last).get() + to_u64(len))
         } else {
             g.slot_start(last.next())
@@ -282,6 +285,7 @@ impl File {
             tail,
             gap_after,
             old_first,
+            old_last: if at_tail { old_last } else { last },
             old_bytes: g.slot_start(old_first)..old_end,
         }
     }
@@ -465,7 +469,7 @@ impl File {
             (g.chunk_size(), Tail::Inside)
         };
         let from = to_usize(chunk.get() - plan.old_first.get()) * g.slot_size();
-        let slot = &scratch.old[from..from + len + (g.slot_size() - g.chunk_size())];
+        let slot = &scratch.old[from..from + len + Geometry::SLOT_OVERHEAD];
         let out = &mut scratch.chunk[..len];
         let holes = self.holes_policy();
         open_slots(&self.keys, g, chunk, slot, tail, holes, Workers::One, out)
@@ -487,7 +491,7 @@ impl File {
     fn undo(&self, scratch: &mut Scratch, plan: &Plan, old: &SlotTerms) {
         let restored = self.write_back(scratch, plan);
         match restored {
-            Ok(added) => self.account(old, added, 0),
+            Ok(added) => self.account(old, added, old.holes),
             Err(error) => {
                 tracing::error!(
                     file_id = %self.keys.file_id(),
@@ -499,38 +503,67 @@ impl File {
         }
     }
 
+    /// Holes first: they need no room and may give some back.
     fn write_back(&self, scratch: &mut Scratch, plan: &Plan) -> Result<SealSum, FileError> {
         let g = self.geometry;
-        let slots = scratch.old.len().div_ceil(g.slot_size());
-        let overhead = slots * (g.slot_size() - g.chunk_size());
-        let mut plain = vec![0; scratch.old.len() - overhead];
-        let holes = self.holes_policy();
+        if let (Tail::Last, Some(len)) = (plan.tail, g.cipher_len(plan.size)) {
+            self.writer()?.truncate(len)?;
+        }
+        let Scratch { old, full, .. } = scratch;
+        let slots: Vec<&[u8]> = old.chunks(g.slot_size()).collect();
+        let is_hole = |slot: &&[u8]| slot.len() == g.slot_size() && slot.iter().all(|&b| b == 0);
+        let runs = || slots.chunk_by(|a, b| is_hole(a) == is_hole(b));
+        let mut first = plan.old_first;
+        for run in runs() {
+            let next = ChunkNo::new(first.get() + to_u64(run.len()));
+            if is_hole(&run[0]) {
+                self.make_holes(first, next)?;
+            }
+            first = next;
+        }
+        let mut added = SealSum::ZERO;
+        first = plan.old_first;
+        for run in runs() {
+            let next = ChunkNo::new(first.get() + to_u64(run.len()));
+            if !is_hole(&run[0]) {
+                let tail = if next > plan.old_last {
+                    plan.tail
+                } else {
+                    Tail::Inside
+                };
+                added = added.combine(self.reseal(first, &run.concat(), tail, full)?);
+                self.replace_slots(first, &[full.sealed()])?;
+            }
+            first = next;
+        }
+        Ok(added)
+    }
+
+    /// Opens slots as they were and seals their content again.
+    fn reseal(
+        &self,
+        first: ChunkNo,
+        slots: &[u8],
+        tail: Tail,
+        out: &mut SlotBuf,
+    ) -> Result<SealSum, FileError> {
+        let g = self.geometry;
+        let overhead = slots.len().div_ceil(g.slot_size()) * Geometry::SLOT_OVERHEAD;
+        let mut plain = vec![0; slots.len() - overhead];
         let workers = workers_for(plain.len());
         open_slots(
             &self.keys,
             g,
-            plan.old_first,
-            &scratch.old,
-            plan.tail,
-            holes,
+            first,
+            slots,
+            tail,
+            Holes::Refused,
             workers,
             &mut plain,
         )?;
-        let out = &mut scratch.full;
-        let seal = seal_slots(
-            &self.keys,
-            g,
-            plan.old_first,
-            &plain,
-            plan.tail,
-            workers,
-            out,
-        )?;
-        self.replace_slots(plan.old_first, &[scratch.full.sealed()])?;
-        if let (Tail::Last, Some(len)) = (plan.tail, g.cipher_len(plan.size)) {
-            self.writer()?.truncate(len)?;
-        }
-        Ok(seal)
+        Ok(seal_slots(
+            &self.keys, g, first, &plain, tail, workers, out,
+        )?)
     }
 
     /// Keeps the sum over all slots, the number of holes and the times current.
