@@ -211,7 +211,7 @@ impl File {
 
     /// Where the backing cannot punch, zeros are written; piece by piece, so
     /// that what one of them replaces can be put back.
-    fn zero_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+    pub(super) fn zero_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
         let g = self.geometry;
         let mut zeros = SlotBuf::default();
         let mut old = Vec::new();
