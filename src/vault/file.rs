@@ -5,6 +5,7 @@
 //! * `read`: plaintext out, holes and data found
 //! * `write`: the one place where live slots and headers are replaced
 //! * `resize`: longer, shorter, holes punched, space reserved
+//! * `empty`: the image of a file without content
 //! * `mend`: what a failure left, put right
 //! * `verify`: the seal recomputed from the backing
 //!
@@ -15,6 +16,7 @@
 //! **Durability**: what `write` accepted is on the backing file (in its page
 //! cache) when it returns; [`File::sync`] makes it survive a power cut.
 
+mod empty;
 mod mend;
 pub mod ranges;
 mod read;
@@ -30,13 +32,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
+use self::empty::empty_image;
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
 use crate::codec::RandomError;
-use crate::codec::batch::{ChunkDamage, SealError, SealSum, SlotBuf, Tail, Workers, seal_slots};
+use crate::codec::batch::{ChunkDamage, SealError, SealSum};
 use crate::codec::geometry::Geometry;
-use crate::codec::header::{self, Header, HeaderError, HeaderImage, OpenFlag, SparseFlag};
+use crate::codec::header::{self, Header, HeaderError, OpenFlag, SparseFlag};
 use crate::codec::keys::FileKeys;
 use crate::store::file::{PartialWrite, StoreFile};
 use crate::types::{Access, ChunkNo, CipherLen, CipherOff, DirId, PlainLen, SetTime, Time};
@@ -529,52 +532,6 @@ impl File {
             );
         }
     }
-}
-
-/// The first 168 bytes of an empty file.
-struct EmptyImage {
-    header: Header,
-    front: HeaderImage,
-    slot: SlotBuf,
-    seal: SealSum,
-}
-
-impl EmptyImage {
-    fn tracking(&self) -> Tracking {
-        Tracking::Exact {
-            seal: self.seal,
-            holes: 0,
-        }
-    }
-}
-
-/// An empty file, OPEN: header and last slot.
-fn empty_image(
-    geometry: Geometry,
-    keys: &FileKeys,
-    birth_dir: DirId,
-    generation: u64,
-) -> Result<EmptyImage, FileError> {
-    let header = Header {
-        file_id: keys.file_id(),
-        open: OpenFlag::Open,
-        sparse: SparseFlag::Dense,
-        generation,
-        size: PlainLen::new(0),
-        seal: SealSum::ZERO,
-        birth_dir,
-        holes: 0,
-    };
-    let mut slot = SlotBuf::default();
-    let (first, last) = (ChunkNo::new(0), Tail::Last);
-    let seal = seal_slots(keys, geometry, first, &[], last, Workers::One, &mut slot)?;
-    let front = header::seal_header(keys, &header)?;
-    Ok(EmptyImage {
-        header,
-        front,
-        slot,
-        seal,
-    })
 }
 
 /// The clock's reading, as a timestamp for files.

@@ -4,14 +4,14 @@
 use std::sync::atomic::Ordering;
 
 use super::write::to_u64;
-use super::{End, File, FileError, Front, State, Tracking, empty_image};
+use super::{End, File, FileError, Front, State, Tracking};
 use crate::codec::batch::{
     Holes, SealSum, SlotBuf, SlotTerms, Tail, open_slots, seal_slots, slot_terms, workers_for,
 };
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{Header, OpenFlag, SparseFlag};
 use crate::store::file::PartialWrite;
-use crate::types::{ChunkNo, CipherLen, CipherOff};
+use crate::types::ChunkNo;
 
 /// Slots as they stood before a change that failed.
 #[derive(Clone, Copy)]
@@ -174,40 +174,6 @@ impl File {
             state.end = End::Exact;
         }
         Ok(())
-    }
-
-    /// Writes the image of an empty file at the start of the emptied backing
-    /// file; nothing else is left, so everything is known of it.
-    pub(super) fn write_front(&self, state: &mut State) -> Result<(), FileError> {
-        let generation = state.header.generation.saturating_add(1);
-        let image = empty_image(
-            self.geometry,
-            &self.keys,
-            state.header.birth_dir,
-            generation,
-        )?;
-        self.writer()?.write_at(
-            &[image.front.sealed(), image.slot.sealed()],
-            CipherOff::new(0),
-        )?;
-        state.header = image.header;
-        state.tracking = image.tracking();
-        state.front = Front::Whole;
-        Ok(())
-    }
-
-    /// Length 0 on the backing, then the image of an empty file. If only the
-    /// first succeeds, the file is empty here and the image is written by
-    /// whatever changes or seals it next.
-    pub(super) fn write_anew(&self, state: &mut State) -> Result<(), FileError> {
-        self.writer()?.truncate(CipherLen::new(0))?;
-        self.size.store(0, Ordering::Release);
-        self.sparse.store(false, Ordering::Release);
-        state.phase = super::Phase::Changed;
-        state.tracking = Tracking::Lost;
-        state.front = Front::Missing;
-        state.end = End::Exact;
-        self.write_front(state)
     }
 
     /// Brings an OPEN header up to date: after one that was written in part,
