@@ -5,6 +5,8 @@
 //! * `read`: plaintext out, holes and data found
 //! * `write`: the one place where live slots and headers are replaced
 //! * `resize`: longer, shorter, holes punched, space reserved
+//! * `empty`: the image of a file without content
+//! * `mend`: what a failure left, put right
 //! * `verify`: the seal recomputed from the backing
 //!
 //! **Locks**, in the order they are taken: a range of chunks
@@ -14,6 +16,8 @@
 //! **Durability**: what `write` accepted is on the backing file (in its page
 //! cache) when it returns; [`File::sync`] makes it survive a power cut.
 
+mod empty;
+mod mend;
 pub mod ranges;
 mod read;
 mod resize;
@@ -28,11 +32,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
+use self::empty::empty_image;
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
 use crate::codec::RandomError;
-use crate::codec::batch::{ChunkDamage, SealError, SealSum, SlotBuf, Tail, Workers, seal_slots};
+use crate::codec::batch::{ChunkDamage, SealError, SealSum};
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{self, Header, HeaderError, OpenFlag, SparseFlag};
 use crate::codec::keys::FileKeys;
@@ -162,10 +167,32 @@ enum Phase {
     Changed,
 }
 
+/// What the backing file begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Front {
+    /// The header.
+    Whole,
+    /// A header that was written in part: to be written again.
+    Torn,
+    /// Nothing: the file was emptied, its new image could not be written yet.
+    Missing,
+}
+
+/// Where the backing file ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With the last slot.
+    Exact,
+    /// Behind it: something is to be cut off before the file grows.
+    Beyond,
+}
+
 #[derive(Debug)]
 struct State {
-    /// As it stands on the backing.
+    /// As it stands on the backing, or stood there last.
     header: Header,
+    front: Front,
+    end: End,
     tracking: Tracking,
     phase: Phase,
     times: PendingTimes,
@@ -256,10 +283,11 @@ impl File {
             },
             Standing::Unsealed => Tracking::Lost,
         };
-        Ok((
-            Self::new(geometry, keys, store, header, size, tracking),
-            standing,
-        ))
+        let file = Self::new(geometry, keys, store, header, size, tracking);
+        if geometry.cipher_len(size) != Some(stored) {
+            file.state.lock().end = End::Beyond;
+        }
+        Ok((file, standing))
     }
 
     /// Empties a file, damaged or not: length 0, then the image of an empty
@@ -289,31 +317,15 @@ impl File {
         birth_dir: DirId,
         old_generation: u64,
     ) -> Result<Self, FileError> {
-        let header = Header {
-            file_id: keys.file_id(),
-            open: OpenFlag::Open,
-            sparse: SparseFlag::Dense,
-            generation: old_generation.saturating_add(1),
-            size: PlainLen::new(0),
-            seal: SealSum::ZERO,
-            birth_dir,
-            holes: 0,
-        };
-        let mut slot = SlotBuf::default();
-        let first = ChunkNo::new(0);
-        let seal = seal_slots(
-            &keys,
-            geometry,
-            first,
-            &[],
-            Tail::Last,
-            Workers::One,
-            &mut slot,
+        let generation = old_generation.saturating_add(1);
+        let image = empty_image(geometry, &keys, birth_dir, generation)?;
+        store.write_at(
+            &[image.front.sealed(), image.slot.sealed()],
+            CipherOff::new(0),
         )?;
-        let image = header::seal_header(&keys, &header)?;
-        store.write_at(&[image.sealed(), slot.sealed()], CipherOff::new(0))?;
-        let tracking = Tracking::Exact { seal, holes: 0 };
-        let file = Self::new(geometry, keys, store, header, header.size, tracking);
+        let size = image.header.size;
+        let tracking = image.tracking();
+        let file = Self::new(geometry, keys, store, image.header, size, tracking);
         file.state.lock().phase = Phase::Changed;
         Ok(file)
     }
@@ -346,6 +358,8 @@ impl File {
             sparse: AtomicBool::new(header.sparse == SparseFlag::Sparse),
             state: Mutex::new(State {
                 header,
+                front: Front::Whole,
+                end: End::Exact,
                 tracking,
                 phase: Phase::Clean,
                 times: PendingTimes::NONE,
@@ -445,7 +459,8 @@ impl File {
     }
 
     /// Writes the sealed header, then the pending times. Does nothing if
-    /// nothing changed. A file found OPEN stays OPEN.
+    /// nothing changed. A file found OPEN stays OPEN, and so does one whose
+    /// failed write could not be undone.
     ///
     /// # Errors
     /// The backing's; the file then stays changed and may be sealed again.
@@ -455,6 +470,10 @@ impl File {
         if state.phase == Phase::Clean {
             return Ok(());
         }
+        if state.front == Front::Missing {
+            self.write_front(&mut state)?;
+        }
+        self.trim(&mut state)?;
         if let Tracking::Exact { seal, holes } = state.tracking {
             let sparse = if holes > 0 {
                 SparseFlag::Sparse
@@ -472,10 +491,17 @@ impl File {
             };
             self.replace_header(&mut state, sealed)?;
             self.sparse.store(holes > 0, Ordering::Release);
+        } else {
+            self.declare(&mut state)?;
         }
         let times = state.times;
         if times.atime != SetTime::Omit || times.mtime != SetTime::Omit {
-            self.writer()?.set_times(times.atime, times.mtime)?;
+            match self.writer()?.set_times(times.atime, times.mtime) {
+                // Somebody else's file that we may write: its times are the
+                // backing's own, which the header's write has just set.
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+                other => other?,
+            }
         }
         state.times = PendingTimes::NONE;
         state.phase = Phase::Clean;
@@ -489,16 +515,8 @@ impl File {
     pub fn sync(&self) -> Result<(), FileError> {
         {
             let mut state = self.state.lock();
-            let undeclared = state.header.sparse == SparseFlag::Dense
-                && self.sparse.load(Ordering::Acquire)
-                && state.phase == Phase::Changed;
-            if undeclared {
-                let header = Header {
-                    sparse: SparseFlag::Sparse,
-                    generation: state.header.generation.saturating_add(1),
-                    ..state.header
-                };
-                self.replace_header(&mut state, header)?;
+            if state.phase == Phase::Changed {
+                self.declare(&mut state)?;
             }
         }
         Ok(self.store()?.sync_data()?)
@@ -534,3 +552,6 @@ fn resolve_now(time: SetTime) -> SetTime {
         SetTime::Omit | SetTime::At(_) => time,
     }
 }
+
+#[cfg(test)]
+mod tests;

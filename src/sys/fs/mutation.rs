@@ -111,6 +111,9 @@ pub mod faults {
         Fail(i32),
         /// If it is a write, it writes at most so many bytes.
         ShortWrite(usize),
+        /// If it is a write, it writes at most so many bytes, and the next
+        /// call of the plan's kind fails with this errno.
+        Torn(usize, i32),
     }
 
     /// What happens to the calls after it.
@@ -250,13 +253,22 @@ pub mod faults {
         }
         let number = state.seen;
         state.seen += 1;
-        if state.fired || number != state.plan.skip {
-            return Verdict::Go;
-        }
-        state.fired = true;
+        let fail = |errno| Verdict::Fail(io::Error::from_raw_os_error(errno));
         match state.plan.fault {
-            Fault::Fail(errno) => Verdict::Fail(io::Error::from_raw_os_error(errno)),
-            Fault::ShortWrite(limit) => Verdict::Short(limit),
+            Fault::Torn(limit, _) if number == state.plan.skip => Verdict::Short(limit),
+            Fault::Torn(_, errno) if number.checked_sub(1) == Some(state.plan.skip) => {
+                state.fired = true;
+                fail(errno)
+            }
+            Fault::Fail(errno) if number == state.plan.skip => {
+                state.fired = true;
+                fail(errno)
+            }
+            Fault::ShortWrite(limit) if number == state.plan.skip => {
+                state.fired = true;
+                Verdict::Short(limit)
+            }
+            Fault::Torn(..) | Fault::Fail(_) | Fault::ShortWrite(_) => Verdict::Go,
         }
     }
 }

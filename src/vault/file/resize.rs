@@ -1,12 +1,19 @@
 //! Longer, shorter, holes punched, space reserved. FORMAT.md, order of writes.
 
+use std::io;
+
+use super::mend::Before;
 use super::ranges::RangeLock;
 use super::verify::TERM_BYTES;
 use super::write::{Span, to_u64, to_usize};
-use super::{Damage, File, FileError, Tracking};
-use crate::codec::batch::{SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots};
-use crate::codec::header::{Header, OpenFlag, SparseFlag};
-use crate::types::{ChunkNo, CipherLen, PlainLen, PlainOff};
+use super::{Damage, End, File, FileError, Tracking};
+use crate::codec::batch::{
+    SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms, workers_for,
+};
+use crate::codec::geometry::Geometry;
+use crate::codec::header::SparseFlag;
+use crate::store::file::PartialWrite;
+use crate::types::{ChunkNo, PlainLen, PlainOff};
 
 impl File {
     /// Makes the plaintext `len` bytes long; what is added reads as zeros.
@@ -24,15 +31,16 @@ impl File {
             }
         };
         let size = self.size();
-        if len == size {
+        let lost = matches!(self.state.lock().tracking, Tracking::Lost);
+        if len.get() == 0 && (size > len || lost) {
+            self.empty()
+        } else if len == size {
             self.begin_change(SparseFlag::Dense)?;
             self.account(&NOTHING, SealSum::ZERO, 0);
             Ok(())
         } else if len > size {
             self.begin_change(SparseFlag::Dense)?;
             self.rewrite_zeros(span, size, len)
-        } else if len.get() == 0 {
-            self.empty()
         } else {
             self.shrink(size, len)
         }
@@ -42,38 +50,7 @@ impl File {
     /// written. Nothing of the old content is left to account for, so a file
     /// that was found OPEN is exactly known again.
     fn empty(&self) -> Result<(), FileError> {
-        let g = self.geometry;
-        let mut state = self.state.lock();
-        let mut slot = SlotBuf::default();
-        let first = ChunkNo::new(0);
-        let seal = seal_slots(
-            &self.keys,
-            g,
-            first,
-            &[],
-            Tail::Last,
-            Workers::One,
-            &mut slot,
-        )?;
-        let header = Header {
-            open: OpenFlag::Open,
-            sparse: SparseFlag::Dense,
-            generation: state.header.generation.saturating_add(1),
-            size: PlainLen::new(0),
-            seal: SealSum::ZERO,
-            holes: 0,
-            ..state.header
-        };
-        self.writer()?.truncate(CipherLen::new(0))?;
-        self.size.store(0, std::sync::atomic::Ordering::Release);
-        state.phase = super::Phase::Changed;
-        state.tracking = Tracking::Lost;
-        self.replace_header(&mut state, header)?;
-        self.replace_slots(first, &[slot.sealed()])?;
-        state.tracking = Tracking::Exact { seal, holes: 0 };
-        self.sparse
-            .store(false, std::sync::atomic::Ordering::Release);
-        drop(state);
+        self.write_anew(&mut self.state.lock())?;
         self.account(&NOTHING, SealSum::ZERO, 0);
         Ok(())
     }
@@ -93,18 +70,18 @@ impl File {
         };
         let keep = g.last_chunk_len(len);
         let mut plain = vec![0; old_len];
+        let mut old_slot = vec![0; old_len + Geometry::SLOT_OVERHEAD];
+        let read = self.writer()?.read_at(&mut old_slot, g.slot_start(last))?;
+        if read < old_slot.len() {
+            return Err(Damage::Missing(last).into());
+        }
         if keep > 0 {
-            let mut slot = vec![0; old_len + g.slot_size() - g.chunk_size()];
-            let read = self.writer()?.read_at(&mut slot, g.slot_start(last))?;
-            if read < slot.len() {
-                return Err(Damage::Missing(last).into());
-            }
             let holes = self.holes_policy();
             open_slots(
                 &self.keys,
                 g,
                 last,
-                &slot,
+                &old_slot,
                 old_tail,
                 holes,
                 Workers::One,
@@ -123,13 +100,23 @@ impl File {
             &mut slot,
         )?;
         let cipher_len = g.cipher_len(len).ok_or(FileError::TooBig)?;
-        let cut = self
-            .replace_slots(last, &[slot.sealed()])
-            .and_then(|()| Ok(self.writer()?.truncate(cipher_len)?));
-        if let Err(error) = cut {
-            self.state.lock().tracking = Tracking::Lost;
-            return Err(error);
+        let writer = self.writer()?;
+        let cut = self.replace_slots(last, &[slot.sealed()]).and_then(|()| {
+            writer.truncate(cipher_len).map_err(|source| PartialWrite {
+                written: to_u64(slot.len()),
+                source,
+            })
+        });
+        if let Err(failed) = cut {
+            let before = Before {
+                first: last,
+                slots: &old_slot,
+                tail: old_tail,
+            };
+            self.undo(before, &failed);
+            return Err(failed.into());
         }
+        self.state.lock().end = End::Exact;
         self.account(&removed, added, 0);
         self.size
             .store(len.get(), std::sync::atomic::Ordering::Release);
@@ -180,39 +167,86 @@ impl File {
     fn punch_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
         let last = ChunkNo::new(end.get() - 1);
         let removed = self.stored_terms(first, last, Tail::Inside)?;
-        let punched = self.make_holes(first, end);
-        if let Err(error) = punched {
-            self.state.lock().tracking = Tracking::Lost;
-            return Err(error);
+        match self.punch(first, end) {
+            Ok(()) => {
+                self.account(&removed, SealSum::ZERO, end.get() - first.get());
+                Ok(())
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                self.zero_slots(first, end)
+            }
+            Err(error) => {
+                // Nearly always nothing has happened at all.
+                let stored = self.stored_terms(first, last, Tail::Inside);
+                if !stored.is_ok_and(|stored| stored == removed) {
+                    self.state.lock().tracking = Tracking::Lost;
+                }
+                Err(error.into())
+            }
         }
-        self.account(&removed, SealSum::ZERO, end.get() - first.get());
-        Ok(())
     }
 
-    /// Holes on the backing where slots `first..end` were.
-    pub(super) fn make_holes(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+    fn punch(&self, first: ChunkNo, end: ChunkNo) -> Result<(), io::Error> {
         let from = self.geometry.slot_start(first);
         let len = self.geometry.slot_start(end).get() - from.get();
-        match self.writer()?.punch_hole(from, len) {
+        let writer = self.writer().map_err(|_| io::ErrorKind::PermissionDenied)?;
+        writer.punch_hole(from, len)
+    }
+
+    /// Holes on the backing where slots `first..end` were; whose accounts the
+    /// caller keeps.
+    pub(super) fn make_holes(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+        match self.punch(first, end) {
             Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                self.write_hole_slots(first, end)
+                let mut zeros = SlotBuf::default();
+                for (chunk, count) in self.pieces(first, end) {
+                    zeros.fill_with_holes(self.geometry, count);
+                    self.replace_slots(chunk, &[zeros.sealed()])?;
+                }
+                Ok(())
             }
-            other => other.map_err(FileError::from),
+            other => Ok(other?),
         }
     }
 
-    /// Where the backing cannot punch, zeros are written.
-    fn write_hole_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
-        let per_piece = to_u64((TERM_BYTES / self.geometry.slot_size()).max(1));
+    /// Where the backing cannot punch, zeros are written; piece by piece, so
+    /// that what one of them replaces can be put back.
+    pub(super) fn zero_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+        let g = self.geometry;
         let mut zeros = SlotBuf::default();
-        let mut chunk = first.get();
-        while chunk < end.get() {
-            let count = per_piece.min(end.get() - chunk);
-            zeros.fill_with_holes(self.geometry, to_usize(count));
-            self.replace_slots(ChunkNo::new(chunk), &[zeros.sealed()])?;
-            chunk += count;
+        let mut old = Vec::new();
+        for (chunk, count) in self.pieces(first, end) {
+            zeros.fill_with_holes(g, count);
+            old.resize(zeros.len(), 0);
+            if self.store()?.read_at(&mut old, g.slot_start(chunk))? < old.len() {
+                return Err(Damage::Missing(chunk).into());
+            }
+            let (tail, workers) = (Tail::Inside, workers_for(old.len()));
+            let removed = slot_terms(&self.keys, g, chunk, &old, tail, workers)?;
+            if let Err(failed) = self.replace_slots(chunk, &[zeros.sealed()]) {
+                let before = Before {
+                    first: chunk,
+                    slots: &old,
+                    tail,
+                };
+                self.undo(before, &failed);
+                return Err(failed.into());
+            }
+            self.account(&removed, SealSum::ZERO, to_u64(count));
         }
         Ok(())
+    }
+
+    /// Slots `first..end` in pieces of about [`TERM_BYTES`]: where each begins
+    /// and how many slots it has.
+    fn pieces(&self, first: ChunkNo, end: ChunkNo) -> impl Iterator<Item = (ChunkNo, usize)> {
+        let per_piece = (TERM_BYTES / self.geometry.slot_size()).max(1);
+        (first.get()..end.get())
+            .step_by(per_piece)
+            .map(move |chunk| {
+                let left = to_usize(end.get() - chunk);
+                (ChunkNo::new(chunk), left.min(per_piece))
+            })
     }
 
     /// Makes `at..at+len` read as zeros; grows the file to `at+len` if asked.

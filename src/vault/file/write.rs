@@ -2,12 +2,14 @@
 //! changes a file ends in [`File::replace_slots`] or [`File::replace_header`].
 
 use std::cell::RefCell;
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::mend::Before;
 use super::ranges::RangeGuard;
-use super::{Damage, File, FileError, Phase, SetTime, State, Tracking, clock_now};
+use super::{Damage, File, FileError, Front, Phase, SetTime, State, Tracking, clock_now};
 use crate::codec::Sealed;
 use crate::codec::batch::Holes;
 use crate::codec::batch::{
@@ -15,6 +17,7 @@ use crate::codec::batch::{
 };
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{self, Header, OpenFlag, SparseFlag};
+use crate::store::file::PartialWrite;
 use crate::types::{ChunkNo, CipherOff, PlainLen, PlainOff};
 
 /// Buffers of one thread, reused by every request it serves.
@@ -81,8 +84,6 @@ struct Plan {
     gap_after: Option<ChunkNo>,
     /// Old slots that are replaced.
     old_first: ChunkNo,
-    /// The last of them.
-    old_last: ChunkNo,
     old_bytes: Range<CipherOff>,
 }
 
@@ -220,7 +221,13 @@ impl File {
             SparseFlag::Sparse => SparseFlag::Sparse,
             SparseFlag::Dense => state.header.sparse,
         };
-        if state.header.open == OpenFlag::Closed || state.header.sparse != sparse {
+        if state.front == Front::Missing {
+            self.write_front(&mut state)?;
+        }
+        if state.header.open == OpenFlag::Closed
+            || state.header.sparse != sparse
+            || state.front == Front::Torn
+        {
             let header = Header {
                 open: OpenFlag::Open,
                 sparse,
@@ -236,16 +243,26 @@ impl File {
         Ok(())
     }
 
-    /// Writes a header over the live one.
+    /// Writes a header over the live one. If only a part of it gets there,
+    /// the next change, sync or seal writes it again.
     pub(super) fn replace_header(
         &self,
         state: &mut State,
         header: Header,
     ) -> Result<(), FileError> {
         let image = header::seal_header(&self.keys, &header)?;
-        self.writer()?
-            .write_at(&[image.sealed()], CipherOff::new(0))?;
+        let written = self
+            .writer()?
+            .write_at(&[image.sealed()], CipherOff::new(0));
+        if let Err(partial) = written {
+            if partial.written > 0 {
+                state.front = Front::Torn;
+                state.phase = Phase::Changed;
+            }
+            return Err(partial.into());
+        }
         state.header = header;
+        state.front = Front::Whole;
         Ok(())
     }
 
@@ -254,9 +271,13 @@ impl File {
         &self,
         first: ChunkNo,
         slots: &[Sealed<'_>],
-    ) -> Result<(), FileError> {
+    ) -> Result<(), PartialWrite> {
         let at = self.geometry.slot_start(first);
-        Ok(self.writer()?.write_at(slots, at)?)
+        let writer = self.writer().map_err(|_| PartialWrite {
+            written: 0,
+            source: io::ErrorKind::PermissionDenied.into(),
+        })?;
+        writer.write_at(slots, at)
     }
 
     fn plan(&self, span: Span, size: PlainLen, grown: PlainLen) -> Plan {
@@ -285,7 +306,6 @@ impl File {
             tail,
             gap_after,
             old_first,
-            old_last: if at_tail { old_last } else { last },
             old_bytes: g.slot_start(old_first)..old_end,
         }
     }
@@ -302,6 +322,9 @@ impl File {
         let g = self.geometry;
         let plan = self.plan(span, size, grown);
         let old = self.read_old(scratch, &plan)?;
+        if plan.tail == Tail::Last {
+            self.trim(&mut self.state.lock())?;
+        }
 
         scratch.former_last.clear();
         scratch.head.clear();
@@ -335,24 +358,17 @@ impl File {
         if holes_made > 0 {
             self.sparse.store(true, Ordering::Release);
         }
-        let body = [
-            scratch.head.sealed(),
-            scratch.full.sealed(),
-            scratch.tail.sealed(),
-        ];
-        let written = match plan.gap_after {
-            None => self.replace_slots(plan.first, &body),
-            Some(former_last) if holes_made == 0 => self.replace_slots(
-                former_last,
-                &[scratch.former_last.sealed(), body[0], body[1], body[2]],
-            ),
-            Some(former_last) => self
-                .replace_slots(former_last, &[scratch.former_last.sealed()])
-                .and_then(|()| self.replace_slots(plan.first, &body)),
-        };
-        if let Err(error) = written {
-            self.undo(scratch, &plan, &old);
-            return Err(error);
+        if let Err(failed) = self.put(scratch, &plan, holes_made) {
+            let before = Before {
+                first: plan.old_first,
+                slots: &scratch.old,
+                tail: plan.tail,
+            };
+            self.undo(before, &failed);
+            if holes_made > 0 {
+                self.forget_gap();
+            }
+            return Err(failed.into());
         }
         self.account(&old, added, holes_made);
         if plan.grown > plan.size {
@@ -360,6 +376,31 @@ impl File {
         }
         debug_assert!(g.last_chunk(plan.grown) >= plan.last);
         Ok(())
+    }
+
+    /// Writes what was put together; the former last slot first, as its error
+    /// leaves the least to undo.
+    fn put(&self, scratch: &Scratch, plan: &Plan, holes_made: u64) -> Result<(), PartialWrite> {
+        let former = scratch.former_last.sealed();
+        let body = [
+            scratch.head.sealed(),
+            scratch.full.sealed(),
+            scratch.tail.sealed(),
+        ];
+        match plan.gap_after {
+            None => self.replace_slots(plan.first, &body),
+            Some(former_last) if holes_made == 0 => {
+                self.replace_slots(former_last, &[former, body[0], body[1], body[2]])
+            }
+            Some(former_last) => {
+                self.replace_slots(former_last, &[former])?;
+                self.replace_slots(plan.first, &body)
+                    .map_err(|failed| PartialWrite {
+                        written: failed.written + to_u64(former.len()),
+                        ..failed
+                    })
+            }
+        }
     }
 
     /// Reads the slots that will be replaced and sums their terms.
@@ -483,87 +524,6 @@ impl File {
         } else {
             Holes::Refused
         }
-    }
-
-    /// After a failed write: the old content back in place, freshly sealed.
-    /// Where that fails too, the chunks concerned do not authenticate and the
-    /// file is never sealed again.
-    fn undo(&self, scratch: &mut Scratch, plan: &Plan, old: &SlotTerms) {
-        let restored = self.write_back(scratch, plan);
-        match restored {
-            Ok(added) => self.account(old, added, old.holes),
-            Err(error) => {
-                tracing::error!(
-                    file_id = %self.keys.file_id(),
-                    %error,
-                    "a failed write could not be undone"
-                );
-                self.state.lock().tracking = Tracking::Lost;
-            }
-        }
-    }
-
-    /// Holes first: they need no room and may give some back.
-    fn write_back(&self, scratch: &mut Scratch, plan: &Plan) -> Result<SealSum, FileError> {
-        let g = self.geometry;
-        if let (Tail::Last, Some(len)) = (plan.tail, g.cipher_len(plan.size)) {
-            self.writer()?.truncate(len)?;
-        }
-        let Scratch { old, full, .. } = scratch;
-        let slots: Vec<&[u8]> = old.chunks(g.slot_size()).collect();
-        let is_hole = |slot: &&[u8]| slot.len() == g.slot_size() && slot.iter().all(|&b| b == 0);
-        let runs = || slots.chunk_by(|a, b| is_hole(a) == is_hole(b));
-        let mut first = plan.old_first;
-        for run in runs() {
-            let next = ChunkNo::new(first.get() + to_u64(run.len()));
-            if is_hole(&run[0]) {
-                self.make_holes(first, next)?;
-            }
-            first = next;
-        }
-        let mut added = SealSum::ZERO;
-        first = plan.old_first;
-        for run in runs() {
-            let next = ChunkNo::new(first.get() + to_u64(run.len()));
-            if !is_hole(&run[0]) {
-                let tail = if next > plan.old_last {
-                    plan.tail
-                } else {
-                    Tail::Inside
-                };
-                added = added.combine(self.reseal(first, &run.concat(), tail, full)?);
-                self.replace_slots(first, &[full.sealed()])?;
-            }
-            first = next;
-        }
-        Ok(added)
-    }
-
-    /// Opens slots as they were and seals their content again.
-    fn reseal(
-        &self,
-        first: ChunkNo,
-        slots: &[u8],
-        tail: Tail,
-        out: &mut SlotBuf,
-    ) -> Result<SealSum, FileError> {
-        let g = self.geometry;
-        let overhead = slots.len().div_ceil(g.slot_size()) * Geometry::SLOT_OVERHEAD;
-        let mut plain = vec![0; slots.len() - overhead];
-        let workers = workers_for(plain.len());
-        open_slots(
-            &self.keys,
-            g,
-            first,
-            slots,
-            tail,
-            Holes::Refused,
-            workers,
-            &mut plain,
-        )?;
-        Ok(seal_slots(
-            &self.keys, g, first, &plain, tail, workers, out,
-        )?)
     }
 
     /// Keeps the sum over all slots, the number of holes and the times current.

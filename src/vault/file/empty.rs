@@ -1,0 +1,93 @@
+//! A file without content: 168 bytes, written at once. FORMAT.md, order of
+//! writes.
+
+use std::sync::atomic::Ordering;
+
+use super::{End, File, FileError, Front, Phase, State, Tracking};
+use crate::codec::batch::{SealSum, SlotBuf, Tail, Workers, seal_slots};
+use crate::codec::geometry::Geometry;
+use crate::codec::header::{self, Header, HeaderImage, OpenFlag, SparseFlag};
+use crate::codec::keys::FileKeys;
+use crate::types::{ChunkNo, CipherLen, CipherOff, DirId, PlainLen};
+
+/// The first 168 bytes of an empty file.
+pub(super) struct EmptyImage {
+    pub(super) header: Header,
+    pub(super) front: HeaderImage,
+    pub(super) slot: SlotBuf,
+    seal: SealSum,
+}
+
+impl EmptyImage {
+    pub(super) fn tracking(&self) -> Tracking {
+        Tracking::Exact {
+            seal: self.seal,
+            holes: 0,
+        }
+    }
+}
+
+/// An empty file, OPEN: header and last slot.
+pub(super) fn empty_image(
+    geometry: Geometry,
+    keys: &FileKeys,
+    birth_dir: DirId,
+    generation: u64,
+) -> Result<EmptyImage, FileError> {
+    let header = Header {
+        file_id: keys.file_id(),
+        open: OpenFlag::Open,
+        sparse: SparseFlag::Dense,
+        generation,
+        size: PlainLen::new(0),
+        seal: SealSum::ZERO,
+        birth_dir,
+        holes: 0,
+    };
+    let mut slot = SlotBuf::default();
+    let (first, last) = (ChunkNo::new(0), Tail::Last);
+    let seal = seal_slots(keys, geometry, first, &[], last, Workers::One, &mut slot)?;
+    let front = header::seal_header(keys, &header)?;
+    Ok(EmptyImage {
+        header,
+        front,
+        slot,
+        seal,
+    })
+}
+
+impl File {
+    /// Writes the image of an empty file at the start of the emptied backing
+    /// file; nothing else is left, so everything is known of it.
+    pub(super) fn write_front(&self, state: &mut State) -> Result<(), FileError> {
+        let generation = state.header.generation.saturating_add(1);
+        let image = empty_image(
+            self.geometry,
+            &self.keys,
+            state.header.birth_dir,
+            generation,
+        )?;
+        self.writer()?.write_at(
+            &[image.front.sealed(), image.slot.sealed()],
+            CipherOff::new(0),
+        )?;
+        state.header = image.header;
+        state.tracking = image.tracking();
+        state.front = Front::Whole;
+        Ok(())
+    }
+
+    /// Length 0 on the backing, then the image of an empty file. If only the
+    /// first succeeds, the file is empty here and the image is written by
+    /// whatever changes or seals it next.
+    pub(super) fn write_anew(&self, state: &mut State) -> Result<(), FileError> {
+        self.writer()?.truncate(CipherLen::new(0))?;
+        self.size.store(0, Ordering::Release);
+        self.sparse.store(false, Ordering::Release);
+        state.phase = Phase::Changed;
+        state.tracking = Tracking::Lost;
+        state.front = Front::Missing;
+        state.end = End::Exact;
+        self.write_front(state)
+    }
+}
