@@ -27,7 +27,7 @@ use super::Sealed;
 use super::aead::{self, Ad, NONCE_LEN, Nonce, Tag};
 use super::batch::SealSum;
 use super::geometry::Geometry;
-use super::keys::FileKeys;
+use super::keys::{FileKeys, KeyTree};
 use super::parts::Parts;
 use super::random::{self, RandomError};
 
@@ -169,6 +169,19 @@ pub fn claimed_file_id(first_bytes: &[u8]) -> Result<FileId, HeaderError> {
         return Err(HeaderError::ReservedNotZero);
     }
     Ok(FileId::new(id.try_into().expect("16 of 24 bytes are left")))
+}
+
+impl KeyTree {
+    /// The header that a file's first bytes hold, and the keys that it proves.
+    ///
+    /// # Errors
+    /// Every kind; `TooShort` for fewer than 128 bytes.
+    pub fn identify(&self, first_bytes: &[u8]) -> Result<(FileKeys, Header), HeaderError> {
+        let bytes = first_bytes.first_chunk().ok_or(HeaderError::TooShort)?;
+        let keys = self.file_keys(claimed_file_id(bytes)?);
+        let header = open_header(&keys, bytes)?;
+        Ok((keys, header))
+    }
 }
 
 /// Verifies and decrypts a header.

@@ -39,7 +39,7 @@ pub use self::resize::SizeRule;
 use crate::codec::RandomError;
 use crate::codec::batch::{ChunkDamage, SealError, SealSum};
 use crate::codec::geometry::Geometry;
-use crate::codec::header::{self, Header, HeaderError, OpenFlag, SparseFlag};
+use crate::codec::header::{Header, HeaderError, OpenFlag, SparseFlag};
 use crate::codec::keys::FileKeys;
 use crate::store::file::{PartialWrite, StoreFile};
 use crate::types::{Access, ChunkNo, CipherLen, CipherOff, DirId, PlainLen, SetTime, Time};
@@ -253,14 +253,8 @@ impl File {
         if stored.get() < EMPTY_FILE_LEN {
             return Err(Damage::TooShort(stored).into());
         }
-        let mut bytes = [0; Geometry::HEADER_LEN];
-        let read = store.read_at(&mut bytes, CipherOff::new(0))?;
-        if read < bytes.len() {
-            return Err(Damage::TooShort(stored).into());
-        }
-        let file_id = header::claimed_file_id(&bytes).map_err(Damage::from)?;
-        let keys = vault.keys().file_keys(file_id);
-        let header = header::open_header(&keys, &bytes).map_err(Damage::from)?;
+        let head = store.read_head(Geometry::HEADER_LEN)?;
+        let (keys, header) = vault.keys().identify(&head).map_err(Damage::from)?;
         let size = geometry.longest_legal_prefix(stored);
         let standing = match header.open {
             OpenFlag::Open => Standing::Unsealed,
@@ -296,14 +290,10 @@ impl File {
     /// # Errors
     /// The backing's, or no random bytes.
     pub fn reset(vault: &Vault, store: StoreFile, birth_dir: DirId) -> Result<Self, FileError> {
-        let mut bytes = [0; Geometry::HEADER_LEN];
-        let read = store.read_at(&mut bytes, CipherOff::new(0))?;
+        let head = store.read_head(Geometry::HEADER_LEN)?;
         // An id that nothing proves may be another file's.
-        let proven = header::claimed_file_id(&bytes[..read])
-            .map(|file_id| vault.keys().file_keys(file_id))
-            .and_then(|keys| Ok((header::open_header(&keys, &bytes)?.generation, keys)));
-        let (generation, keys) = match proven {
-            Ok(known) => known,
+        let (generation, keys) = match vault.keys().identify(&head) {
+            Ok((keys, header)) => (header.generation, keys),
             Err(_) => (0, vault.keys().new_file()?),
         };
         store.truncate(CipherLen::new(0))?;

@@ -8,11 +8,10 @@ use super::inodes::Node;
 use super::object::Object;
 use super::{FsError, View};
 use crate::codec::geometry::Geometry;
-use crate::codec::header;
 use crate::codec::xattr::{XATTR_PREFIX, XattrError, XattrOwner};
 use crate::store::XattrValue;
 use crate::sys::fs::XattrMode;
-use crate::types::{Access, CipherOff, FileKind, Ino};
+use crate::types::{Access, FileKind, Ino};
 
 /// Which rules apply to an attribute.
 enum Namespace<'a> {
@@ -160,14 +159,12 @@ impl View {
         let store = dir
             .open_file(&self.vault, &link.name, Access::Read)
             .map_err(|error| FsError::from(error).stale_if_gone())?;
-        let mut bytes = [0; Geometry::HEADER_LEN];
-        let read = store.read_at(&mut bytes, CipherOff::new(0))?;
+        let head = store.read_head(Geometry::HEADER_LEN)?;
         // The id in clear may be another file's until the header opens.
-        header::claimed_file_id(&bytes[..read])
-            .and_then(|id| {
-                header::open_header(&self.vault.keys().file_keys(id), &bytes).map(|_| id)
-            })
-            .map_err(|error| FsError::Damaged(error.into()))
+        match self.vault.keys().identify(&head) {
+            Ok((keys, _)) => Ok(keys.file_id()),
+            Err(error) => Err(FsError::Damaged(error.into())),
+        }
     }
 }
 

@@ -46,7 +46,14 @@ impl File {
             .terms_of(touched)
             .and_then(|old| Ok((old, self.write_back(touched)?)));
         match restored {
-            Ok((old, added)) => self.account(&old, added, old.holes),
+            Ok((old, added)) => {
+                // Zeros where no hole was known are damage; counting them as
+                // holes now would make it good.
+                if !self.knows_holes(old.holes) {
+                    self.state.lock().tracking = Tracking::Lost;
+                }
+                self.account(&old, added, old.holes);
+            }
             Err(error) => {
                 tracing::error!(
                     file_id = %self.keys.file_id(),
@@ -55,6 +62,14 @@ impl File {
                 );
                 self.state.lock().tracking = Tracking::Lost;
             }
+        }
+    }
+
+    /// Whether so many holes are accounted for.
+    fn knows_holes(&self, count: u64) -> bool {
+        match self.state.lock().tracking {
+            Tracking::Exact { holes, .. } => count <= holes,
+            Tracking::Lost => true,
         }
     }
 

@@ -39,11 +39,24 @@ impl File {
             self.account(&NOTHING, SealSum::ZERO, 0);
             Ok(())
         } else if len > size {
-            self.begin_change(SparseFlag::Dense)?;
-            self.rewrite_zeros(span, size, len)
+            self.grow(size, len, span)
         } else {
             self.shrink(size, len)
         }
+    }
+
+    /// Zeros up to the new end. Unlike a gap that writes out of order leave
+    /// for a moment, these holes were asked for: they are declared at once.
+    /// `span` is empty and lies at the new end; the caller holds the tail.
+    fn grow(&self, size: PlainLen, len: PlainLen, span: Span) -> Result<(), FileError> {
+        let g = self.geometry;
+        let leaves_holes = g.last_chunk(len) > g.last_chunk(size).next();
+        self.begin_change(if leaves_holes {
+            SparseFlag::Sparse
+        } else {
+            SparseFlag::Dense
+        })?;
+        self.rewrite_zeros(span, size, len)
     }
 
     /// Length 0: the backing file is emptied and the image of an empty file
@@ -284,16 +297,12 @@ impl File {
     }
 
     fn set_len_at_least(&self, len: PlainLen) -> Result<(), FileError> {
-        let g = self.geometry;
         let span = self.checked_span(PlainOff::new(len.get()), 0)?;
-        let guard = self.ranges.exclusive(ChunkNo::new(0), RangeLock::END);
+        let _all = self.ranges.exclusive(ChunkNo::new(0), RangeLock::END);
         let size = self.size();
         if len > size {
-            self.begin_change(SparseFlag::Dense)?;
-            self.rewrite_zeros(span, size, len)?;
+            self.grow(size, len, span)?;
         }
-        drop(guard);
-        debug_assert!(g.last_chunk(self.size()) >= g.last_chunk(len));
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::*;
+use crate::codec::header;
 use crate::name::PlainName;
 use crate::sys::fs::mutation::Mutation;
 use crate::sys::fs::mutation::faults::{Plan, Scope, arm};

@@ -209,3 +209,14 @@ fn data_and_holes_are_found_by_chunk() {
         assert!(matches!(end, FileError::BeyondEnd));
     }
 }
+
+#[test]
+fn holes_that_were_asked_for_are_declared_before_any_sync() {
+    let world = World::new();
+    let file = world.create("f");
+    file.set_len(len(20 * C + 5)).unwrap();
+    drop(file);
+    // A kill before the seal: the file still reads as the zeros it holds.
+    let file = world.unsealed("f");
+    assert_eq!(content(&file), vec![0; 20 * C + 5]);
+}

@@ -1,6 +1,8 @@
 //! What the holder of the backing may try, and where it shows.
 
 use super::*;
+use crate::codec::batch::Tail;
+use crate::vault::file::mend::Before;
 
 /// A dense file of three full chunks and a short one.
 fn victim(world: &World) -> (Vec<u8>, Vec<u8>) {
@@ -154,4 +156,31 @@ fn a_file_cut_while_open_is_missing_chunks() {
     assert!(matches!(missing, FileError::Damaged(Damage::Missing(chunk)) if chunk.get() == 2));
     let missing = file.verify_seal().unwrap_err();
     assert!(matches!(missing, FileError::Damaged(Damage::Missing(_))));
+}
+
+#[test]
+fn a_write_that_fails_does_not_make_zeroed_slots_good() {
+    let world = World::new();
+    let (plain, mut bytes) = victim(&world);
+    bytes[slot(1)].fill(0);
+    world.put("f", &bytes);
+    let file = world.sealed("f");
+    // A write over chunks 0 to 2 that got as far as two slots.
+    file.begin_change(SparseFlag::Dense).unwrap();
+    let before = Before {
+        first: ChunkNo::new(0),
+        slots: &bytes[slot(0).start..slot(2).end],
+        tail: Tail::Inside,
+    };
+    let failed = PartialWrite {
+        written: wide(2 * SLOT),
+        source: io::Error::from_raw_os_error(libc::ENOSPC),
+    };
+    file.undo(before, &failed);
+    file.seal().unwrap();
+    drop(file);
+    let (file, _) = world.try_open("f", Access::Read).unwrap();
+    assert_eq!(chunk_damage(read(&file, C, C)), 1);
+    assert_eq!(read(&file, 0, C).unwrap(), plain[..C]);
+    assert_eq!(read(&file, 3 * C, 50).unwrap(), plain[3 * C..]);
 }
