@@ -121,8 +121,11 @@ fn read(root: &Path, file: &Path) -> Source {
         .unwrap()
         .to_owned();
     let room = path.split(['/', '.']).next().unwrap().to_owned();
+    // Modules of tests alone are called tests.rs.
+    let only_tests = path.ends_with("/tests.rs");
     let code = text
         .lines()
+        .take_while(|_| !only_tests)
         .take_while(|line| line.trim() != "#[cfg(test)]")
         .enumerate()
         .map(|(i, line)| {

@@ -7,9 +7,9 @@ make_vault() {
     local home=$work/$1
     shift
     "${as[@]}" mkdir -p "$home/vault" "$home/mnt"
-    printf 'a passphrase for tests\n' | "${as[@]}" tee "$home/pass" >"$work/null"
+    printf 'a passphrase for tests\n' | "${as[@]}" tee "$home/pass" >/dev/null
     "${as[@]}" "$keepfs" init "$home/vault" --passfile "$home/pass" \
-        --kdf-memory 64MiB --kdf-passes 3 "$@" >"$work/null"
+        --kdf-memory 64MiB --kdf-passes 3 "$@" >/dev/null
 }
 
 # mount_vault NAME [MOUNT OPTION...]

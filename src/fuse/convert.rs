@@ -265,6 +265,14 @@ pub(super) fn seek(offset: i64, whence: i32) -> Result<(u64, SeekTo), BadRequest
     }
 }
 
+/// How much of a COPY_FILE_RANGE is done at once. fuser knows no INTERRUPT: a
+/// caller that is to be killed waits for the copy to end, so it is kept short;
+/// the caller gets a short count and asks again.
+pub(super) fn copy_len(asked: u64) -> u64 {
+    const LIMIT: u64 = 16 << 20;
+    asked.min(LIMIT)
+}
+
 /// fuser's "the buffer was full" in the terms of the view's callbacks. The
 /// entry that did not fit was not added.
 pub(super) const fn full(full: bool) -> ControlFlow<()> {

@@ -23,11 +23,6 @@ use super::{Adapter, convert};
 use crate::types::{FileKind, Ino};
 use crate::view::{FsError, WriteCaller};
 
-/// Most bytes one COPY_FILE_RANGE copies. fuser knows no INTERRUPT: a caller
-/// that is to be killed waits for the copy to end, so it is kept short; the
-/// caller gets a short count and asks again.
-const COPY_LIMIT: u64 = 16 << 20;
-
 /// The kernel asks for this before writes to learn of file capabilities. It
 /// is not among the attributes that are kept, so it never exists.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -53,8 +48,7 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    /// Nothing: whoever runs the session seals what is open, also when the
-    /// session ends without this call.
+    /// Nothing: whoever runs the session seals, also where this never comes.
     fn destroy(&mut self) {}
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
@@ -81,8 +75,7 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _request: &Request, node: INodeNo, count: u64) {
-        // FORGET has no reply: what it fails at only leaves a number in use.
-        let _counted = self.run(&self.counters.forget, |view| {
+        let _no_reply = self.run(&self.counters.forget, |view| {
             view.forget(ino(node), count);
             Ok(())
         });
@@ -94,8 +87,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    /// `ctime` is the backing's business; the other times and flags exist
-    /// only on other systems.
+    /// `ctime` is the backing's business; the other times and flags exist only
+    /// on other systems.
     fn setattr(
         &self,
         request: &Request,
@@ -114,17 +107,18 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let raw = convert::RawSetAttr {
+            mode,
+            uid,
+            gid,
+            size,
+            atime,
+            mtime,
+        };
+        let change = convert::set_attr(raw);
         self.attr(reply, &self.counters.setattr, |view| {
-            let raw = convert::RawSetAttr {
-                mode,
-                uid,
-                gid,
-                size,
-                atime,
-                mtime,
-            };
             let caller = convert::caller(request, 0);
-            Ok(view.setattr(&caller, ino(node), handle.map(fh), &convert::set_attr(raw))?)
+            Ok(view.setattr(&caller, ino(node), handle.map(fh), &change)?)
         });
     }
 
@@ -243,8 +237,8 @@ impl Filesystem for Adapter {
         }
     }
 
-    /// With the writeback cache this may come on a handle that was opened for
-    /// writing only: the kernel completes a page before changing part of it.
+    /// May come on a handle that was opened for writing only: the kernel
+    /// completes a page before changing part of it.
     fn read(
         &self,
         _request: &Request,
@@ -575,7 +569,7 @@ impl Filesystem for Adapter {
         self.written(reply, &self.counters.copy_file_range, |view| {
             let (from, to) = ((fh(handle_in), offset_in), (fh(handle_out), offset_out));
             let caller = convert::caller(request, 0);
-            let copied = view.copy_range(from, to, len.min(COPY_LIMIT), &caller)?;
+            let copied = view.copy_range(from, to, convert::copy_len(len), &caller)?;
             Ok(u32::try_from(copied).expect("no more is copied than asked for"))
         });
     }

@@ -3,12 +3,19 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::control::{ControlError, Outcome, Watch};
 use super::holders::{self, Holder};
 use super::table::{self, MountEntry, printable};
 use crate::sys::mount::{self as sys, Detach, MountError};
 use crate::sys::process::{Privilege, privilege};
+
+/// Who looks at a mount for a moment (an indexer, another `keepfs status`)
+/// does not make it busy.
+const PASSING_USE: Duration = Duration::from_secs(1);
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// How many holders a message names.
 const HOLDERS_SHOWN: usize = 8;
@@ -112,9 +119,16 @@ fn list(holders: &[Holder]) -> String {
 /// # Errors
 /// [`MountError`].
 pub fn detach(point: &Path, how: Detach) -> Result<(), MountError> {
-    match privilege() {
+    let detach = || match privilege() {
         Privilege::Root => sys::unmount_as_root(point, how),
         Privilege::User => sys::unmount_as_user(point, how),
+    };
+    let give_up = Instant::now() + PASSING_USE;
+    loop {
+        match detach() {
+            Err(MountError::Busy) if Instant::now() < give_up => thread::sleep(BETWEEN_TRIES),
+            other => return other,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Attr, FsError, SetAttr, View};
 use crate::codec::link::target_plain_len;
 use crate::sys::fs::Stat;
 use crate::types::{Caller, CipherLen, Fh, FileKind, Ino, PlainLen, SetTime};
-use crate::vault::file::clock_now;
+use crate::vault::file::{File, clock_now};
 
 impl View {
     /// Attributes of an object; of an open file also after it was deleted.
@@ -19,15 +19,21 @@ impl View {
     pub fn getattr(&self, ino: Ino, fh: Option<Fh>) -> Result<Attr, FsError> {
         let node = self.node(ino)?;
         let stat = self.object(&node, fh)?.stat()?;
-        self.attr_of(&node, &stat)
+        Ok(self.attr_of(&node, &stat))
     }
 
     /// Turns the backing's attributes into the mount's.
-    pub(super) fn attr_of(&self, node: &Node, stat: &Stat) -> Result<Attr, FsError> {
+    pub(super) fn attr_of(&self, node: &Node, stat: &Stat) -> Attr {
+        let file = self.open_file_of(node, None);
+        self.attr_with(node, stat, file.as_deref())
+    }
+
+    /// The same where the caller knows the open file, if there is one.
+    pub(super) fn attr_with(&self, node: &Node, stat: &Stat, file: Option<&File>) -> Attr {
         let geometry = self.vault.geometry();
         let (mut atime, mut mtime) = (stat.atime, stat.mtime);
         let size = match node.kind {
-            FileKind::Regular => match node.open.lock().file.clone() {
+            FileKind::Regular => match file {
                 Some(file) => {
                     let (pending_atime, pending_mtime) = file.pending_times();
                     if let SetTime::At(time) = pending_atime {
@@ -49,7 +55,7 @@ impl View {
             | FileKind::CharDevice
             | FileKind::BlockDevice => stat.size,
         };
-        Ok(Attr {
+        Attr {
             ino: node.ino,
             size,
             blocks: stat.blocks,
@@ -63,7 +69,7 @@ impl View {
             gid: stat.gid,
             rdev: u32::try_from(stat.rdev).unwrap_or(u32::MAX),
             blksize: u32::try_from(geometry.chunk_size()).unwrap_or(4096),
-        })
+        }
     }
 
     /// Changes attributes and tells what they are afterwards.
@@ -103,7 +109,7 @@ impl View {
         if change.touches_times() && Self::is_sealed(&object) {
             node.saw(&stat);
         }
-        self.attr_of(&node, &stat)
+        Ok(self.attr_of(&node, &stat))
     }
 
     /// Whether the backing's times are the final ones.
@@ -151,12 +157,12 @@ impl View {
                 let handle = self.handles.file(fh)?;
                 let file = Arc::clone(&handle.file);
                 drop(handle);
-                let result = file.set_len(PlainLen::new(size));
+                let mut result = file.set_len(PlainLen::new(size)).map_err(FsError::from);
                 if result.is_ok() && caller.uid != 0 {
-                    clear_set_ids(&file)?;
+                    result = clear_set_ids(&file);
                 }
                 self.release(fh);
-                return Ok(result?);
+                return result;
             }
         };
         if caller.uid != 0 {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::inodes::{BackingKey, Node};
+use super::inodes::{BackingKey, Link, Node};
 use super::{FsError, View};
-use crate::types::Ino;
+use crate::name::PlainName;
+use crate::types::{FileKind, Ino};
 use crate::vault::dir::VaultDir;
 
 /// Descriptors kept at most; half of them are given back when it is reached.
@@ -25,11 +26,17 @@ pub(super) struct Directories {
 struct Open {
     by_ino: HashMap<Ino, Kept>,
     clock: u64,
+    /// Raised whenever a directory's place or id changed: what was resolved
+    /// before is not kept afterwards.
+    epoch: u64,
 }
 
 #[derive(Debug)]
 struct Kept {
     dir: Arc<VaultDir>,
+    /// The place it was opened by: its parent and its name.
+    parent: Ino,
+    name: PlainName,
     last_use: u64,
 }
 
@@ -41,17 +48,31 @@ impl Directories {
         }
     }
 
-    fn get(&self, ino: Ino) -> Option<Arc<VaultDir>> {
+    /// The directory, if it is at hand and was opened by this place.
+    fn get(&self, ino: Ino, link: &Link) -> Option<Arc<VaultDir>> {
         let mut open = self.open.lock();
         open.clock += 1;
         let now = open.clock;
         let kept = open.by_ino.get_mut(&ino)?;
+        if kept.parent != link.parent.ino || kept.name != link.name {
+            open.by_ino.remove(&ino);
+            return None;
+        }
         kept.last_use = now;
         Some(Arc::clone(&kept.dir))
     }
 
-    fn keep(&self, ino: Ino, dir: &Arc<VaultDir>) {
+    fn epoch(&self) -> u64 {
+        self.open.lock().epoch
+    }
+
+    /// Keeps a directory that was resolved in `epoch`, unless something moved
+    /// since.
+    fn keep(&self, ino: Ino, link: &Link, dir: &Arc<VaultDir>, epoch: u64) {
         let mut open = self.open.lock();
+        if open.epoch != epoch {
+            return;
+        }
         if open.by_ino.len() >= MOST_OPEN {
             let mut uses: Vec<u64> = open.by_ino.values().map(|kept| kept.last_use).collect();
             let (_, median, _) = uses.select_nth_unstable(MOST_OPEN / 2);
@@ -61,6 +82,8 @@ impl Directories {
         open.clock += 1;
         let kept = Kept {
             dir: Arc::clone(dir),
+            parent: link.parent.ino,
+            name: link.name.clone(),
             last_use: open.clock,
         };
         open.by_ino.insert(ino, kept);
@@ -68,35 +91,60 @@ impl Directories {
 
     /// Forgets a directory whose place or id changed, or that is gone.
     pub(super) fn drop_dir(&self, ino: Ino) {
-        self.open.lock().by_ino.remove(&ino);
+        let mut open = self.open.lock();
+        open.by_ino.remove(&ino);
+        open.epoch += 1;
     }
 }
 
 impl View {
-    /// The directory a node stands for.
+    /// The directory a node stands for; of a removed one what is left.
     ///
     /// # Errors
     /// [`FsError::NotDirectory`]; [`FsError::Stale`] if it is not where it was.
     pub(super) fn dir(&self, node: &Arc<Node>) -> Result<Arc<VaultDir>, FsError> {
-        if node.kind != crate::types::FileKind::Directory {
+        if node.kind != FileKind::Directory {
             return Err(FsError::NotDirectory);
         }
-        if node.ino == Ino::ROOT {
-            return Ok(Arc::clone(&self.directories.root));
+        let epoch = self.directories.epoch();
+        // Upward to the first one at hand, then downward again. No recursion:
+        // directories nest deeper than a stack.
+        let mut missing: Vec<(Arc<Node>, Link)> = Vec::new();
+        let mut at = Arc::clone(node);
+        let mut dir = loop {
+            if at.ino == Ino::ROOT {
+                break Arc::clone(&self.directories.root);
+            }
+            let Some(link) = at.link() else {
+                break at.removed.lock().clone().ok_or(FsError::Stale)?;
+            };
+            if let Some(dir) = self.directories.get(at.ino, &link) {
+                break dir;
+            }
+            let parent = Arc::clone(&link.parent);
+            missing.push((at, link));
+            at = parent;
+        };
+        while let Some((child, link)) = missing.pop() {
+            dir = self.open_below(&dir, &child, &link)?;
+            self.directories.keep(child.ino, &link, &dir, epoch);
         }
-        if let Some(dir) = self.directories.get(node.ino) {
-            return Ok(dir);
-        }
-        let link = node.link().ok_or(FsError::Stale)?;
-        let parent = self.dir(&link.parent)?;
+        Ok(dir)
+    }
+
+    fn open_below(
+        &self,
+        parent: &VaultDir,
+        node: &Node,
+        link: &Link,
+    ) -> Result<Arc<VaultDir>, FsError> {
         let dir = parent
             .open_child(&self.vault, &link.name)
             .map_err(|error| FsError::from(error).stale_if_gone())?;
-        let dir = Arc::new(dir);
-        if BackingKey::of(&dir.store().stat_itself()?) != node.key {
-            return Err(FsError::Stale);
+        if BackingKey::of(&dir.store().stat_itself()?) == node.key {
+            Ok(Arc::new(dir))
+        } else {
+            Err(FsError::Stale)
         }
-        self.directories.keep(node.ino, &dir);
-        Ok(dir)
     }
 }

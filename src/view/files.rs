@@ -121,14 +121,19 @@ impl View {
                 store.reopen(Access::ReadWrite)
             })?);
         }
+        let fh = self.register(&node, &mut open, Arc::clone(&file), how.access);
+        drop(open);
         if how.truncate == Truncate::ToZero {
-            file.set_len(PlainLen::new(0))?;
             self.writing.lock().insert(node.ino, Arc::clone(&node));
-            if caller.uid != 0 {
-                clear_set_ids(&file)?;
+            let mut emptied = file.set_len(PlainLen::new(0)).map_err(FsError::from);
+            if emptied.is_ok() && caller.uid != 0 {
+                emptied = clear_set_ids(&file);
+            }
+            if let Err(error) = emptied {
+                self.release(fh);
+                return Err(error);
             }
         }
-        let fh = self.register(&node, &mut open, file, how.access);
         Ok(Opened { fh, cache })
     }
 
@@ -180,8 +185,12 @@ impl View {
         if BackingKey::of(&stat) != node.key {
             return Err(FsError::Stale);
         }
+        if node.looks_foreign(&stat) {
+            // The kernel still has the size it knew: let it look again.
+            return Err(FsError::Stale);
+        }
         let before = node.seen.lock().replace(Seen::of(&stat));
-        let cache = if before == Some(Seen::of(&stat)) {
+        let cache = if before.is_some() {
             PageCache::Keep
         } else {
             PageCache::Drop
@@ -206,7 +215,8 @@ impl View {
 
     fn open_store(&self, node: &Node, access: Access) -> Result<StoreFile, FsError> {
         let (link, dir) = self.place_of(node)?;
-        Ok(dir.open_file(&self.vault, &link.name, access)?)
+        dir.open_file(&self.vault, &link.name, access)
+            .map_err(|error| FsError::from(error).stale_if_gone())
     }
 
     /// Counts damage on its way to the caller.
@@ -249,6 +259,7 @@ impl View {
         self.writing.lock().remove(&node.ino);
         if open.handles == 0 {
             open.file = None;
+            self.inodes.collect(node, &open);
         } else if let Err(error) = handle.file.drop_writer() {
             tracing::warn!(%error, "a writable descriptor is kept longer than needed");
         }
@@ -298,6 +309,7 @@ impl View {
                 if sealed.is_ok() && open.handles == 0 {
                     open.file = None;
                     self.writing.lock().remove(&node.ino);
+                    self.inodes.collect(&node, &open);
                 }
                 result = result.and(sealed);
             }

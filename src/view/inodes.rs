@@ -18,6 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::name::PlainName;
 use crate::sys::fs::Stat;
 use crate::types::{FileId, FileKind, Ino, Time};
+use crate::vault::dir::VaultDir;
 use crate::vault::file::File;
 
 /// What identifies an object on the backing while it exists.
@@ -102,6 +103,9 @@ pub struct Node {
     pub seen: Mutex<Option<Seen>>,
     /// Regular files: the id its attributes are encrypted under.
     pub file_id: Mutex<Option<FileId>>,
+    /// Directories: what is left of one that was removed while known, so that
+    /// it can still be looked at.
+    pub removed: Mutex<Option<Arc<VaultDir>>>,
     /// Directories: held shared while a name in it is used, exclusively while
     /// it is itself renamed or removed. Taken from the root downward; shared
     /// holders use `read_recursive`, so that a waiting writer blocks nobody
@@ -121,6 +125,7 @@ impl Node {
             open: Mutex::default(),
             seen: Mutex::new(None),
             file_id: Mutex::new(None),
+            removed: Mutex::new(None),
             names: RwLock::new(()),
         }
     }
@@ -170,14 +175,31 @@ impl Node {
         *self.seen.lock() = Some(Seen::of(stat));
     }
 
-    /// Whether the backing changed behind our back; the new state is recorded
-    /// and the generation raised if so. Only for files without handles.
-    fn check_foreign_change(&self, stat: &Stat) {
-        let now = Seen::of(stat);
-        let before = self.seen.lock().replace(now);
-        if before.is_some_and(|before| before != now) {
-            self.generation.fetch_add(1, Ordering::AcqRel);
-            *self.file_id.lock() = None;
+    /// Whether `stat` is not what we saw last. Only for files without handles:
+    /// the caller holds `open`.
+    pub fn looks_foreign(&self, stat: &Stat) -> bool {
+        let before = *self.seen.lock();
+        before.is_some_and(|before| before != Seen::of(stat))
+    }
+
+    /// Accepts that somebody else changed the file: the kernel shall drop what
+    /// it cached.
+    pub fn accept_foreign_change(&self, stat: &Stat) {
+        self.saw(stat);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        *self.file_id.lock() = None;
+    }
+}
+
+impl Drop for Node {
+    /// Lets go of the parents one by one: a chain of directories may be deeper
+    /// than the stack.
+    fn drop(&mut self) {
+        let mut links = std::mem::take(self.links.get_mut());
+        while let Some(link) = links.pop() {
+            if let Some(mut parent) = Arc::into_inner(link.parent) {
+                links.append(parent.links.get_mut());
+            }
         }
     }
 }
@@ -263,7 +285,8 @@ impl Inodes {
     }
 
     /// The node of the object found as `name` in `parent`, with its lookup
-    /// count raised by one.
+    /// count raised by one. Whether the backing changed meanwhile is for the
+    /// caller to find out: [`Node::looks_foreign`].
     pub fn remember(
         &self,
         parent: &Arc<Node>,
@@ -274,12 +297,6 @@ impl Inodes {
         let key = BackingKey::of(stat);
         let node = self.intern(kind, key);
         node.note_link(parent, name, u64::from(stat.nlink));
-        if kind != FileKind::Directory {
-            let open = node.open.lock();
-            if open.handles == 0 {
-                node.check_foreign_change(stat);
-            }
-        }
         node
     }
 
@@ -320,23 +337,39 @@ impl Inodes {
         node
     }
 
-    /// The kernel drops `count` lookups of a node.
+    /// The kernel drops `count` lookups of a node. One whose file could not be
+    /// sealed yet stays until [`collect`](Self::collect).
     pub fn forget(&self, ino: Ino, count: u64) {
         if ino == Ino::ROOT {
             return;
         }
-        let mut table = self.table.lock();
-        let Some(node) = table.by_ino.get(&ino) else {
-            return;
+        let forgotten = {
+            let table = self.table.lock();
+            let Some(node) = table.by_ino.get(&ino) else {
+                return;
+            };
+            let before = node.lookups.load(Ordering::Acquire);
+            let left = before.saturating_sub(count);
+            node.lookups.store(left, Ordering::Release);
+            (left == 0).then(|| Arc::clone(node))
         };
-        let before = node.lookups.load(Ordering::Acquire);
-        let left = before.saturating_sub(count);
-        node.lookups.store(left, Ordering::Release);
-        if left == 0 {
-            let key = node.key;
-            table.by_ino.remove(&ino);
-            if table.by_key.get(&key) == Some(&ino) {
-                table.by_key.remove(&key);
+        if let Some(node) = forgotten {
+            let open = node.open.lock();
+            self.collect(&node, &open);
+        }
+    }
+
+    /// Drops a node that the kernel forgot and that has no open file.
+    pub fn collect(&self, node: &Arc<Node>, open: &OpenState) {
+        let mut table = self.table.lock();
+        let current = table
+            .by_ino
+            .get(&node.ino)
+            .is_some_and(|known| Arc::ptr_eq(known, node));
+        if current && open.file.is_none() && node.lookups.load(Ordering::Acquire) == 0 {
+            table.by_ino.remove(&node.ino);
+            if table.by_key.get(&node.key) == Some(&node.ino) {
+                table.by_key.remove(&node.key);
             }
         }
     }

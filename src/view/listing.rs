@@ -13,7 +13,7 @@ use super::handles::DirHandle;
 use super::inodes::{BackingKey, Node};
 use super::{Entry, FsError, View};
 use crate::types::{Fh, FileKind, Ino};
-use crate::vault::dir::Listed;
+use crate::vault::dir::{Listed, VaultDir};
 
 /// The entries of a directory as they were when reading began.
 #[derive(Debug)]
@@ -49,6 +49,10 @@ impl View {
         let stat = self.dir(&node)?.store().stat_itself()?;
         let now = super::inodes::Seen::of(&stat);
         let before = node.seen.lock().replace(now);
+        if before.is_some_and(|before| before != now) && node.ino != Ino::ROOT {
+            // A sync client may have delivered the pin: read it again.
+            self.directories.drop_dir(node.ino);
+        }
         let fh = self.handles.add_dir(DirHandle {
             node,
             snapshot: Mutex::new(None),
@@ -149,9 +153,19 @@ impl View {
         Ok(())
     }
 
+    fn listed_entry(
+        &self,
+        node: &Arc<Node>,
+        dir: &VaultDir,
+        listed: &Listed,
+    ) -> Result<Entry, FsError> {
+        let stat = dir.stat_entry(&self.vault, &listed.name)?;
+        self.entry(node, &listed.name, &stat)
+    }
+
     /// As [`readdir`](Self::readdir), with each entry's attributes. An entry's
     /// lookup count is raised if `emit` took it. `None` for `.`, `..` and
-    /// entries that went away meanwhile.
+    /// entries whose attributes cannot be had.
     ///
     /// # Errors
     /// [`FsError::BadHandle`]; the backing's.
@@ -168,13 +182,17 @@ impl View {
         let dir = self.dir(node)?;
         let mut at = usize::try_from(cookie).unwrap_or(usize::MAX);
         while let Some(mut item) = self.item(node, &snapshot, at) {
-            let entry = at
-                .checked_sub(DOTS)
-                .and_then(|i| snapshot.entries.get(i))
-                .and_then(|listed| {
-                    let stat = dir.stat_entry(&self.vault, &listed.name).ok()?;
-                    self.entry(node, &listed.name, &stat).ok()
-                });
+            let listed = at.checked_sub(DOTS).and_then(|i| snapshot.entries.get(i));
+            let entry = match listed.map(|listed| self.listed_entry(node, &dir, listed)) {
+                None => None,
+                Some(Ok(entry)) => Some(entry),
+                Some(Err(FsError::NotFound)) => {
+                    // Gone since the listing was taken.
+                    at += 1;
+                    continue;
+                }
+                Some(Err(_)) => None,
+            };
             if let Some(entry) = &entry {
                 item.ino = entry.attr.ino;
                 item.kind = entry.attr.kind;

@@ -43,16 +43,42 @@ impl View {
     ) -> Result<Entry, FsError> {
         let kind = stat.kind().ok_or(FsError::NotSupported)?;
         let node = self.inodes.remember(parent, name, kind, stat);
-        match self.attr_of(&node, stat) {
-            Ok(attr) => Ok(Entry {
-                attr,
-                generation: node.generation(),
-            }),
-            Err(error) => {
-                self.inodes.forget(node.ino, 1);
-                Err(error)
-            }
+        let described = self.describe(&node, parent, name, stat);
+        if described.is_err() {
+            self.inodes.forget(node.ino, 1);
         }
+        described
+    }
+
+    /// Attributes and generation as of one moment: no open, write or close of
+    /// the file in between.
+    fn describe(
+        &self,
+        node: &Arc<Node>,
+        parent: &Arc<Node>,
+        name: &PlainName,
+        stat: &Stat,
+    ) -> Result<Entry, FsError> {
+        let mut stat = *stat;
+        let open = node.open.lock();
+        if open.file.is_none() && node.kind != FileKind::Directory {
+            if node.looks_foreign(&stat) {
+                // `stat` may be older than a change of our own that ended
+                // while we waited: only what is there now counts.
+                stat = self.dir(parent)?.stat_entry(&self.vault, name)?;
+                if BackingKey::of(&stat) != node.key {
+                    return Err(FsError::Stale);
+                }
+                if node.looks_foreign(&stat) {
+                    node.accept_foreign_change(&stat);
+                }
+            }
+            node.saw(&stat);
+        }
+        Ok(Entry {
+            attr: self.attr_with(node, &stat, open.file.as_deref()),
+            generation: node.generation(),
+        })
     }
 
     fn created(
@@ -115,7 +141,8 @@ impl View {
         let link = node.link().ok_or(FsError::Stale)?;
         let _names = link.parent.names.read_recursive();
         let dir = self.dir(&link.parent)?;
-        Ok(dir.read_link(&self.vault, &link.name)?)
+        dir.read_link(&self.vault, &link.name)
+            .map_err(|error| FsError::from(error).stale_if_gone())
     }
 
     /// Makes a device node, pipe, socket or regular file.
@@ -205,7 +232,8 @@ impl View {
         let _names = parent.names.read_recursive();
         let from_dir = self.dir(&from.parent)?;
         let dir = self.dir(&parent)?;
-        VaultDir::hard_link(&self.vault, (&from_dir, &from.name), (&dir, name))?;
+        VaultDir::hard_link(&self.vault, (&from_dir, &from.name), (&dir, name))
+            .map_err(|error| FsError::from(error).stale_if_gone())?;
         self.created(&parent, &dir, name)
     }
 
@@ -254,9 +282,11 @@ impl View {
         }
         let victim = self.inodes.find(BackingKey::of(&stat));
         let _inside = victim.as_ref().map(|node| node.names.write());
+        let removed = victim.as_ref().and_then(|node| self.dir(node).ok());
         dir.rmdir(&self.vault, name)?;
         if let Some(node) = &victim {
             self.directories.drop_dir(node.ino);
+            *node.removed.lock() = removed;
         }
         self.lost_name(&parent, name, &stat);
         Ok(())

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::inodes::Node;
 use super::object::Object;
 use super::{FsError, View};
+use crate::codec::geometry::Geometry;
+use crate::codec::header;
 use crate::codec::xattr::{XATTR_PREFIX, XattrError, XattrOwner};
 use crate::store::XattrValue;
 use crate::sys::fs::XattrMode;
@@ -155,10 +157,16 @@ impl View {
 
     fn read_file_id(&self, node: &Arc<Node>) -> Result<crate::types::FileId, FsError> {
         let (link, dir) = self.place_of(node)?;
-        let store = dir.open_file(&self.vault, &link.name, Access::Read)?;
-        let mut bytes = [0; 128];
+        let store = dir
+            .open_file(&self.vault, &link.name, Access::Read)
+            .map_err(|error| FsError::from(error).stale_if_gone())?;
+        let mut bytes = [0; Geometry::HEADER_LEN];
         let read = store.read_at(&mut bytes, CipherOff::new(0))?;
-        crate::codec::header::claimed_file_id(&bytes[..read])
+        // The id in clear may be another file's until the header opens.
+        header::claimed_file_id(&bytes[..read])
+            .and_then(|id| {
+                header::open_header(&self.vault.keys().file_keys(id), &bytes).map(|_| id)
+            })
             .map_err(|error| FsError::Damaged(error.into()))
     }
 }

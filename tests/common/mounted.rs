@@ -318,8 +318,13 @@ impl<'v> Mounted<'v> {
                 .unwrap();
             let end = Instant::now() + PATIENCE;
             while !self.has_ended() || unmount.try_wait().unwrap().is_none() {
-                if Instant::now() > end {
-                    wrong.push("hung; detached by the watchdog".to_owned());
+                let refused = unmount
+                    .try_wait()
+                    .unwrap()
+                    .is_some_and(|status| !status.success());
+                if refused || Instant::now() > end {
+                    let why = if refused { "unmounting failed" } else { "hung" };
+                    wrong.push(format!("{why}; detached by the watchdog"));
                     let _killed = unmount.kill();
                     let _detached = Command::new("fusermount3")
                         .args(["-u", "-z"])

@@ -95,14 +95,42 @@ fn sigterm_with_data_in_flight_loses_nothing() {
     file.write_all(&content).unwrap();
     let also = File::create(mounted.path("g")).unwrap();
     also.write_all_at(&content[..100_000], 5_000).unwrap();
+    mounted.expect_warning("in use");
+    mounted.expect_warning("lazily");
+    mounted.signal(Signal::TERM);
+    wait_until("it says that it is in use", || {
+        mounted.log().contains("in use")
+    });
+    assert!(
+        is_mounted(&vault.point()),
+        "the first signal takes nothing away from anybody"
+    );
+    also.write_all_at(&content[..1_000], 105_000).unwrap();
     mounted.signal(Signal::TERM);
     wait_until("the mount is detached", || !is_mounted(&vault.point()));
+    (&file).write_all(b"and after").unwrap();
     drop((file, also));
     assert!(mounted.wait().success());
     mounted.unmount();
     let mounted = vault.mount_with(&["--strict"]);
-    assert!(fs::read(mounted.path("f")).unwrap() == content);
-    assert!(fs::read(mounted.path("g")).unwrap()[5_000..] == content[..100_000]);
+    assert!(fs::read(mounted.path("f")).unwrap() == [&content[..], b"and after"].concat());
+    let also = fs::read(mounted.path("g")).unwrap();
+    assert!(also[5_000..105_000] == content[..100_000]);
+    assert!(also[105_000..] == content[..1_000]);
+}
+
+#[test]
+fn sigterm_on_an_idle_mount_ends_it_at_once() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let vault = Vault::new();
+        let mut mounted = vault.mount();
+        fs::write(mounted.path("f"), pattern(3 << 20, 7)).unwrap();
+        mounted.signal(signal);
+        assert!(mounted.wait().success());
+        mounted.unmount();
+        let mounted = vault.mount_with(&["--strict"]);
+        assert!(fs::read(mounted.path("f")).unwrap() == pattern(3 << 20, 7));
+    }
 }
 
 #[test]
@@ -234,6 +262,9 @@ fn a_full_backing_is_an_error_at_write_or_close_and_never_silent() {
         fs::remove_file(mounted.path("large")).unwrap();
         assert!(fs::read(mounted.path("small")).unwrap() == pattern(100_000, 4));
         fs::write(mounted.path("again"), pattern(100_000, 6)).unwrap();
+        // The kernel tells of the failed write to whoever syncs the whole
+        // mount next, and unmounting would refuse; once told, it is told.
+        let _told = rustix::fs::syncfs(File::open(mounted.path("")).unwrap());
     });
     tool("umount", &[backing.as_os_str()]);
     outcome.unwrap();

@@ -104,7 +104,7 @@ fn fifos_sockets_and_devices_are_what_they_are() {
     let mounted = vault.mount();
     let mode = Mode::from_bits_truncate(0o640);
     mknodat(CWD, mounted.path("fifo"), FileType::Fifo, mode, 0).unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(mounted.path("socket")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(mounted.path("socket")).unwrap();
     if is_root() {
         let null = rustix::fs::makedev(1, 3);
         mknodat(
@@ -119,6 +119,8 @@ fn fifos_sockets_and_devices_are_what_they_are() {
     } else {
         eprintln!("devices are not tested: only root makes them");
     }
+    // A bound socket keeps its file, and so the mount, in use.
+    drop(socket);
     let mounted = mounted.remount();
     assert!(
         fs::metadata(mounted.path("fifo"))
