@@ -220,3 +220,23 @@ fn holes_that_were_asked_for_are_declared_before_any_sync() {
     let file = world.unsealed("f");
     assert_eq!(content(&file), vec![0; 20 * C + 5]);
 }
+
+#[test]
+fn a_gap_that_could_not_be_written_leaves_a_dense_file() {
+    let world = World::new();
+    let plain = pattern(1, 2 * C + 5);
+    world.with("f", &plain);
+    let file = world.sealed("f");
+    file.write(off(0), &plain[..1]).unwrap();
+    {
+        let _armed = arm(Scope::Thread, Plan::fail(Mutation::Write, libc::ENOSPC));
+        file.write(off(9 * C), b"beyond").unwrap_err();
+    }
+    file.sync().unwrap();
+    assert_eq!(world.header("f").sparse, SparseFlag::Dense);
+    // So zeros in it are still damage.
+    let mut bytes = world.bytes("f");
+    bytes[slot_at(1)..slot_at(2)].fill(0);
+    world.put("f", &bytes);
+    assert_eq!(chunk_damage(read(&file, C, C)), 1);
+}
