@@ -15,6 +15,11 @@ debian_tools=(
     useradd:passwd
 )
 
+debian_install() {
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+}
+
 install_tools() {
     local missing=() pair
     for pair in "${debian_tools[@]}"; do
@@ -22,8 +27,7 @@ install_tools() {
     done
     if [ "${#missing[@]}" -gt 0 ]; then
         echo "installing ${missing[*]}"
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+        debian_install "${missing[@]}"
     fi
     for pair in "${debian_tools[@]}"; do
         command -v "${pair%%:*}" >/dev/null || { echo "still missing: ${pair%%:*}" >&2; return 1; }
@@ -55,8 +59,7 @@ install_python() {
     if python3 -c "$wanted" 2>/dev/null; then
         return
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        python3-cryptography python3-argon2 || true
+    debian_install python3-cryptography python3-argon2 python3-venv || true
     if python3 -c "$wanted" 2>/dev/null || /usr/bin/python3 -c "$wanted" 2>/dev/null; then
         return
     fi
