@@ -34,7 +34,7 @@ fn a_wrong_passphrase_has_its_own_code_and_no_hint() {
         "correct horsf\n",
         "correct horse \n",
         "Correct horse\n",
-        "x\n",
+        "nothing like it\n",
     ] {
         let ran = run(&mut place.command(&["mount", "v", "m"]), wrong.as_bytes());
         ran.failed(code::WRONG_PASSPHRASE, &["wrong passphrase"]);
