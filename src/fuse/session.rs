@@ -67,7 +67,7 @@ pub enum SessionError {
     #[error("could not start a thread")]
     Thread(#[source] io::Error),
     /// Reading requests ended with an error instead of an unmount.
-    #[error("the connection to the kernel broke")]
+    #[error("the connection to the kernel broke: {0}")]
     Broken(#[source] io::Error),
 }
 
