@@ -35,7 +35,8 @@ pub(crate) struct Content {
 #[derive(Clone, Debug)]
 pub(crate) enum Object {
     File(Rc<RefCell<Content>>),
-    Symlink(Vec<u8>),
+    /// Shared, since a symbolic link may have several names too.
+    Symlink(Rc<Vec<u8>>),
     Dir(Rc<RefCell<Dir>>),
 }
 
@@ -131,7 +132,7 @@ impl Reference {
         match *op {
             Op::Create(d, n) => self.insert((d, n), Object::File(Rc::default()))?,
             Op::Mkdir(d, n) => self.insert((d, n), Object::Dir(Rc::default()))?,
-            Op::Symlink(d, n, t) => self.insert((d, n), Object::Symlink(target(t)))?,
+            Op::Symlink(d, n, t) => self.insert((d, n), Object::Symlink(Rc::new(target(t))))?,
             Op::Link(from, to) => {
                 let object = self.get(from)?;
                 if matches!(object, Object::Dir(_)) {
@@ -258,6 +259,7 @@ impl Reference {
         }
         match (&source, &target) {
             (Object::File(a), Some(Object::File(b))) if Rc::ptr_eq(a, b) => return Ok(()),
+            (Object::Symlink(a), Some(Object::Symlink(b))) if Rc::ptr_eq(a, b) => return Ok(()),
             (Object::Dir(_), Some(Object::Dir(dir))) if !dir.borrow().entries.is_empty() => {
                 return Err(Failure::NotEmpty);
             }
