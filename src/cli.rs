@@ -6,23 +6,38 @@
 //! | [`options`] | `-o LIST`, in the manner of mount(8) |
 //! | [`size`] | sizes and durations as people write them |
 //! | [`plan`] | from the words to a checked [`crate::mount::MountPlan`] |
-//! | [`unlock`] | where a passphrase comes from |
-//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`] | the commands |
+//! | [`unlock`] | what opens a vault, and opening it |
+//! | [`new_key`] | what shall open it from now on; [`cost`], [`strength`] |
+//! | [`passphrase`], [`key_file`], [`recovery`] | where secrets come from |
+//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`] | the commands |
+//! | [`slots`] | key slots as people and scripts see them |
+//! | [`remember`] | which slot opened a vault last |
+//! | [`progress`] | a sign of life while something takes long |
 //! | [`pages`] | shell completions and manual pages |
 //! | [`log`] | where messages go: terminal first, syslog for daemons |
 //! | [`exit`] | the exit codes |
 
 pub mod args;
+pub mod cost;
 pub mod exit;
 pub mod info;
 pub mod init;
+pub mod key;
+pub mod key_file;
 pub mod log;
 pub mod mount;
+pub mod new_key;
 pub mod options;
 pub mod pages;
+pub mod passphrase;
 pub mod plan;
+pub mod progress;
+pub mod recovery;
+pub mod remember;
 pub mod size;
+pub mod slots;
 pub mod status;
+pub mod strength;
 pub mod unlock;
 pub mod unmount;
 
@@ -79,6 +94,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Mount(words) => mount::run(words),
         Command::Unmount(words) => unmount::run(&words),
         Command::Info(words) => info::run(&words),
+        Command::Key(command) => key::run(command),
         Command::Status(words) => status::run(&words),
         Command::Completions(words) => pages::completions(&words),
         Command::Man(words) => pages::man(&words),
@@ -118,6 +134,14 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
+}
+
+/// Speaks to the person at the terminal, on standard error: results alone go
+/// to standard output.
+fn say(text: &str) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    stderr.write_all(text.as_bytes())?;
+    stderr.flush()
 }
 
 /// Prints a result as JSON on standard output.

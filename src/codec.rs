@@ -15,6 +15,7 @@
 //! | [`names`], [`entry`] | cipher names, directory ids and pins; classes of entries |
 //! | [`link`], [`xattr`] | targets of symbolic links; extended attributes |
 //! | [`kdf`], [`vault`] | passphrases; `keepfs.vault` and its slots |
+//! | [`recovery`] | recovery codes, and shares of them |
 
 mod aead;
 pub mod batch;
@@ -27,6 +28,7 @@ pub mod link;
 pub mod names;
 mod parts;
 mod random;
+pub mod recovery;
 pub mod secret;
 mod siv;
 #[cfg(test)]

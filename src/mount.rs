@@ -14,7 +14,7 @@
 //!   keepfs mount                     daemon (the same program, run again)
 //!   check, ask passphrase
 //!   run itself again  ------------>  setsid, harden
-//!   passphrase, plan  --- pipe --->  unlock, lock, mount(2), INIT
+//!   credential, plan  --- pipe --->  unlock, lock, mount(2), INIT
 //!   exit with its code <-- pipe ---  ready, or code and message
 //!                                    serve ... unmounted
 //!                                    seal every file, tell who waits, exit
@@ -35,8 +35,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::mount::{Audience, MountFlag};
+use crate::vault::SlotChoice;
 
-/// Everything a daemon needs to know to mount, checked; the passphrase apart.
+/// Everything a daemon needs to know to mount, checked; what opens the vault
+/// apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountPlan {
     /// The vault's directory: absolute, without symbolic links.
@@ -59,6 +61,8 @@ pub struct MountPlan {
     pub writes: Writes,
     /// What becomes of files that are not sealed.
     pub trust: Trust,
+    /// Which key slots are tried.
+    pub slots: SlotChoice,
 }
 
 impl MountPlan {
@@ -113,6 +117,7 @@ mod as_bytes {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
     use super::*;
+    use crate::types::SlotId;
     use std::os::unix::ffi::OsStringExt;
 
     #[test]
@@ -127,6 +132,7 @@ mod tests {
             cache_timeout: Duration::from_millis(1500),
             writes: Writes::AtOnce,
             trust: Trust::Strict,
+            slots: SlotChoice::First(SlotId::new([7; 16])),
         };
         let json = serde_json::to_vec(&plan).unwrap();
         let back: MountPlan = serde_json::from_slice(&json).unwrap();

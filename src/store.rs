@@ -30,7 +30,7 @@ use crate::codec::entry::LongName;
 use crate::codec::link::SealedTarget;
 use crate::codec::names::{CipherName, MAX_SIDE_LEN, SideFile};
 use crate::name::RawName;
-use crate::sys::fs::{DirFd, FsStat, Stat};
+use crate::sys::fs::{DirFd, DirLock, FileLock, FsStat, Stat};
 use crate::types::{Access, FileKind, RenameMode};
 
 /// One entry of a listing; unverified.
@@ -314,6 +314,15 @@ impl StoreDir {
     /// What the backing says.
     pub fn sync(&self) -> io::Result<()> {
         self.dir.sync()
+    }
+
+    /// Excludes other processes that call this for the same directory, until
+    /// the lock is dropped. Does not wait.
+    ///
+    /// # Errors
+    /// See [`DirFd::try_lock`].
+    pub fn try_lock(&self) -> io::Result<(FileLock, DirLock)> {
+        self.dir.try_lock()
     }
 
     /// What the side file of a long entry holds; longer ones are cut one byte

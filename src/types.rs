@@ -2,6 +2,8 @@
 //! be passed where a cipher offset belongs. Crossing sides is the work of
 //! [`crate::codec::geometry::Geometry`] alone.
 
+use serde::{Deserialize, Serialize};
+
 macro_rules! unit {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -63,7 +65,9 @@ impl ChunkNo {
 macro_rules! id16 {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+        )]
         pub struct $name([u8; 16]);
 
         impl $name {

@@ -5,32 +5,35 @@
 //! |---|---|
 //! | this file | [`LockedVault`], and the [`Vault`] that a credential makes of it |
 //! | [`mod@init`] | a new vault |
+//! | [`slots`] | the ways in: reading, trying, adding and removing key slots |
 //! | [`dir`] | directories: names, ids, pins |
+//! | [`file`] | regular files: chunks, holes, seals |
 
 pub mod dir;
 pub mod file;
 pub mod init;
+pub mod slots;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use init::{InitError, InitOptions, init};
+pub use slots::{
+    OddSlot, OddSlotReason, OpenedSlot, SlotChoice, SlotEditError, SlotEditor, StoredSlot,
+    UnlockError,
+};
 
-use crate::codec::entry::slot_of_file;
 use crate::codec::geometry::Geometry;
 use crate::codec::kdf::KdfCaps;
-use crate::codec::keys::{Fingerprint, KeyTree, MasterKey};
+use crate::codec::keys::{Fingerprint, KeyTree};
 use crate::codec::secret::MemorySpan;
-use crate::codec::vault::{Credential, Slot, SlotError, SlotKind, VaultFile, VaultFileError};
-use crate::name::RawName;
+use crate::codec::vault::{Credential, VaultFile, VaultFileError};
 use crate::store::{Internal, StoreDir, StoreFile};
 use crate::sys::fs::{FileLock, is_not_regular};
 use crate::types::{SlotId, VaultId};
 use dir::VaultDir;
-
-/// How many slots are tried at most; each may cost seconds and gigabytes.
-pub const MAX_SLOTS_TRIED: usize = 32;
+use slots::KeySlots;
 
 /// A vault's directory with its description and key slots read, not unlocked.
 pub struct LockedVault {
@@ -38,40 +41,7 @@ pub struct LockedVault {
     /// `keepfs.vault`, open; carries the lock.
     file: StoreFile,
     description: VaultFile,
-    slots: Vec<Slot>,
-    odd: Vec<OddSlot>,
-}
-
-/// An entry of `keepfs.slots` that is no slot of this vault.
-#[derive(Debug)]
-pub struct OddSlot {
-    /// Its name: the backing's word, not fit for a terminal unescaped.
-    pub name: RawName,
-    /// What is wrong.
-    pub why: OddSlotReason,
-}
-
-/// Why an entry of `keepfs.slots` is no slot of this vault.
-#[derive(Debug, thiserror::Error)]
-pub enum OddSlotReason {
-    /// Its name is not a slot's.
-    #[error("the name is not that of a key slot")]
-    Name,
-    /// It is a directory, link, FIFO or device.
-    #[error("it is not a regular file")]
-    NotRegular,
-    /// Its name and its contents state different ids.
-    #[error("it holds the slot {0}, which its name does not say")]
-    OtherSlot(SlotId),
-    /// It is of another vault.
-    #[error("it belongs to another vault ({0})")]
-    ForeignVault(VaultId),
-    /// It cannot be parsed.
-    #[error(transparent)]
-    Malformed(SlotError),
-    /// It cannot be read.
-    #[error("it cannot be read: {0}")]
-    Unreadable(io::Error),
+    slots: KeySlots,
 }
 
 /// Why a directory cannot be opened as a vault.
@@ -116,24 +86,6 @@ pub enum LockError {
     Backing(#[from] io::Error),
 }
 
-/// Why a vault stays locked.
-#[derive(Debug, thiserror::Error)]
-pub enum UnlockError {
-    /// Not one valid slot.
-    #[error("the vault has no valid key slot")]
-    NoSlots,
-    /// Slots, but none for what was offered.
-    #[error("the vault has no key slot that takes a {0}")]
-    NoSlotOfKind(SlotKind),
-    /// What was offered opens no slot.
-    #[error("this opens none of the vault's key slots")]
-    WrongCredential,
-    /// The best explanation a slot gave: it opened and is damaged, or its cost
-    /// is out of bounds.
-    #[error(transparent)]
-    Slot(SlotError),
-}
-
 /// A failed attempt; `vault` is as before, for another one.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
@@ -151,7 +103,7 @@ pub struct VaultInfo<'a> {
     /// `keepfs.vault`.
     pub description: &'a VaultFile,
     /// The valid slots, by name.
-    pub slots: &'a [Slot],
+    pub slots: &'a [StoredSlot],
     /// Everything else in `keepfs.slots`.
     pub odd: &'a [OddSlot],
 }
@@ -178,35 +130,18 @@ impl LockedVault {
             .map_err(bad_vault_file)?;
         let bytes = file.read_head(VaultFile::LEN + 1).map_err(bad_vault_file)?;
         let description = VaultFile::parse(&bytes)?;
-        let mut vault = Self {
+        let slots = KeySlots::read(&root, description.vault_id()).map_err(|source| {
+            VaultError::Backing {
+                object: "keepfs.slots",
+                source,
+            }
+        })?;
+        Ok(Self {
             root: Arc::new(root),
             file,
             description,
-            slots: Vec::new(),
-            odd: Vec::new(),
-        };
-        vault.read_slots().map_err(|source| VaultError::Backing {
-            object: "keepfs.slots",
-            source,
-        })?;
-        Ok(vault)
-    }
-
-    fn read_slots(&mut self) -> io::Result<()> {
-        let dir = match self.root.open_slots() {
-            Ok(dir) => dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let mut names: Vec<RawName> = dir.list()?.into_iter().map(|entry| entry.name).collect();
-        names.sort();
-        for name in names {
-            match read_slot(&dir, &name, self.description.vault_id()) {
-                Ok(slot) => self.slots.push(slot),
-                Err(why) => self.odd.push(OddSlot { name, why }),
-            }
-        }
-        Ok(())
+            slots,
+        })
     }
 
     /// What anybody can see of the vault.
@@ -214,8 +149,8 @@ impl LockedVault {
     pub fn info(&self) -> VaultInfo<'_> {
         VaultInfo {
             description: &self.description,
-            slots: &self.slots,
-            odd: &self.odd,
+            slots: &self.slots.slots,
+            odd: &self.slots.odd,
         }
     }
 
@@ -233,15 +168,21 @@ impl LockedVault {
     }
 
     /// Tries the slots that take what is offered, one after the other, at most
-    /// [`MAX_SLOTS_TRIED`].
+    /// [`slots::MAX_SLOTS`].
     ///
     /// # Errors
     /// None opened; the vault comes back for another attempt.
-    pub fn unlock(self, credential: &Credential, caps: &KdfCaps) -> Result<Vault, UnlockFailed> {
-        match self.try_slots(credential, caps) {
-            Ok(master) => Ok(Vault {
-                keys: KeyTree::derive(self.description.vault_id(), &master),
+    pub fn unlock(
+        self,
+        credential: &Credential,
+        caps: &KdfCaps,
+        choice: SlotChoice,
+    ) -> Result<Vault, UnlockFailed> {
+        match self.open_slot(credential, caps, choice) {
+            Ok(opened) => Ok(Vault {
+                keys: KeyTree::derive(self.description.vault_id(), &opened.master),
                 description: self.description,
+                opened_by: opened.slot,
                 root: self.root,
                 _file: self.file,
             }),
@@ -252,31 +193,25 @@ impl LockedVault {
         }
     }
 
-    fn try_slots(&self, credential: &Credential, caps: &KdfCaps) -> Result<MasterKey, UnlockError> {
-        if self.slots.is_empty() {
-            return Err(UnlockError::NoSlots);
-        }
-        let fitting = self
-            .slots
-            .iter()
-            .filter(|slot| slot.kind() == credential.kind())
-            .take(MAX_SLOTS_TRIED);
-        let mut best: Option<SlotError> = None;
-        for slot in fitting {
-            match slot.unwrap(&self.description, credential, caps) {
-                Ok(master) => return Ok(master),
-                Err(error) => {
-                    if best.as_ref().is_none_or(|best| tells(&error) > tells(best)) {
-                        best = Some(error);
-                    }
-                }
-            }
-        }
-        Err(match best {
-            None => UnlockError::NoSlotOfKind(credential.kind()),
-            Some(SlotError::WrongKey) => UnlockError::WrongCredential,
-            Some(error) => UnlockError::Slot(error),
-        })
+    /// The master key itself, to wrap it once more.
+    ///
+    /// # Errors
+    /// No slot opened.
+    pub fn open_slot(
+        &self,
+        credential: &Credential,
+        caps: &KdfCaps,
+        choice: SlotChoice,
+    ) -> Result<OpenedSlot, UnlockError> {
+        self.slots.open(&self.description, credential, caps, choice)
+    }
+
+    /// The right to change the slots.
+    ///
+    /// # Errors
+    /// See [`SlotEditError`].
+    pub fn edit_slots(&self) -> Result<SlotEditor, SlotEditError> {
+        SlotEditor::open(&self.root, &self.description)
     }
 }
 
@@ -306,48 +241,11 @@ fn bad_vault_file(source: io::Error) -> VaultError {
     }
 }
 
-/// How much an error says about a credential: a slot it opened and that is
-/// damaged, before one it does not open, before one that was not tried.
-fn tells(error: &SlotError) -> u8 {
-    match error {
-        SlotError::NotAuthentic | SlotError::FingerprintMismatch => 2,
-        SlotError::WrongKey => 1,
-        SlotError::Kdf(_)
-        | SlotError::ForeignVault(_)
-        | SlotError::KindMismatch { .. }
-        | SlotError::BadLength { .. }
-        | SlotError::BadMagic
-        | SlotError::UnknownVersion(_)
-        | SlotError::UnknownKind(_)
-        | SlotError::ReservedNotZero
-        | SlotError::BadLabel
-        | SlotError::Random(_) => 0,
-    }
-}
-
-fn read_slot(dir: &StoreDir, name: &RawName, vault: VaultId) -> Result<Slot, OddSlotReason> {
-    let id = slot_of_file(name).ok_or(OddSlotReason::Name)?;
-    let bytes = dir.read_internal(Internal::Slot(id)).map_err(|error| {
-        if is_not_regular(&error) {
-            OddSlotReason::NotRegular
-        } else {
-            OddSlotReason::Unreadable(error)
-        }
-    })?;
-    let slot = Slot::parse(&bytes).map_err(OddSlotReason::Malformed)?;
-    if slot.id() != id {
-        return Err(OddSlotReason::OtherSlot(slot.id()));
-    }
-    if slot.vault_id() != vault {
-        return Err(OddSlotReason::ForeignVault(slot.vault_id()));
-    }
-    Ok(slot)
-}
-
 /// An unlocked vault. Shared by reference counting; all methods take `&self`.
 pub struct Vault {
     keys: KeyTree,
     description: VaultFile,
+    opened_by: SlotId,
     root: Arc<StoreDir>,
     /// Held open for its lock.
     _file: StoreFile,
@@ -376,6 +274,12 @@ impl Vault {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.description.fingerprint()
+    }
+
+    /// The slot that opened it.
+    #[must_use]
+    pub fn opened_by(&self) -> SlotId {
+        self.opened_by
     }
 
     /// The root directory.

@@ -13,7 +13,11 @@
 mod bad_input;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/keys.rs"]
+mod keys;
 #[path = "cli/life.rs"]
 mod life;
+#[path = "cli/recovery.rs"]
+mod recovery;
 #[path = "cli/words.rs"]
 mod words;

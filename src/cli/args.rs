@@ -1,4 +1,13 @@
 //! The words of the command line. What they mean is decided elsewhere.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | this file | the commands of a vault's and a mount's life |
+//! | [`secrets`] | the words about passphrases, key files and recovery codes |
+//! | [`key`] | `keepfs key ...` |
+
+pub mod key;
+pub mod secrets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +16,8 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{exit, size};
 use crate::codec::geometry::Geometry;
+pub use key::KeyCommand;
+pub use secrets::{CostArgs, NewKeyArgs, PassphraseArgs, StrengthArgs, UnlockArgs};
 
 /// Everything that can be typed after `keepfs`.
 #[derive(Debug, Parser)]
@@ -40,6 +51,9 @@ pub enum Command {
     Unmount(UnmountArgs),
     /// Show what a vault says about itself; needs no passphrase
     Info(InfoArgs),
+    /// List, add, change and remove what opens a vault
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Show what is mounted
     Status(StatusArgs),
     /// Print completions for a shell
@@ -60,22 +74,6 @@ fn help_end() -> String {
     )
 }
 
-/// Where the passphrase comes from. Without any of these: a prompt on a
-/// terminal, else the first line of standard input.
-#[derive(Debug, Default, Args)]
-pub struct PassphraseArgs {
-    /// Read the passphrase from the first line of FILE
-    #[arg(long, value_name = "FILE", conflicts_with = "extpass")]
-    pub passfile: Option<PathBuf>,
-    /// Read the passphrase from the first line that CMD prints
-    ///
-    /// Given once, CMD is split into words as a shell would. Given several
-    /// times, the first is the program and the others are its arguments, as
-    /// they are.
-    #[arg(long, value_name = "CMD", allow_hyphen_values = true)]
-    pub extpass: Vec<String>,
-}
-
 /// `keepfs init`
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -92,21 +90,25 @@ pub struct InitArgs {
     /// little smaller. It cannot be changed later.
     #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = size::chunk_size)]
     pub chunk_size: Geometry,
-    /// Memory that unlocking takes, from 64MiB to 4GiB [default: 256MiB, or a
-    /// quarter of this machine's]
-    #[arg(long, value_name = "SIZE", value_parser = size::kdf_memory)]
-    pub kdf_memory: Option<u32>,
-    /// Passes over that memory, from 3 to 20 [default: what takes about one
-    /// second]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=20))]
-    pub kdf_passes: Option<u32>,
-    /// A name for this passphrase, at most 64 bytes; anyone can read it
+    /// What unlocking shall cost.
+    #[command(flatten)]
+    pub cost: CostArgs,
+    /// A name for this key, at most 64 bytes; anyone can read it
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true,
           value_parser = size::label)]
     pub label: String,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// Make this key file the key, or with a passphrase a part of it
+    #[arg(long, value_name = "FILE")]
+    pub keyfile: Option<PathBuf>,
+    /// Ask for a passphrase too, with --keyfile
+    #[arg(long, requires = "keyfile", conflicts_with_all = ["passfile", "extpass", "credential"])]
+    pub ask_passphrase: bool,
+    /// How strong the passphrase must be.
+    #[command(flatten)]
+    pub strength: StrengthArgs,
     /// Where the passphrase comes from.
     #[command(flatten)]
     pub passphrase: PassphraseArgs,
@@ -119,6 +121,8 @@ Examples:
   keepfs mount ~/Sync/private ~/open
   keepfs mount --read-only --passfile /root/key /srv/vault /mnt
   keepfs mount --extpass 'pass show vault' ~/Sync/private ~/open
+  keepfs mount --keyfile /media/stick/vault.key ~/Sync/private ~/open
+  keepfs mount --recovery ~/Sync/private ~/open
 In /etc/fstab, with a link /sbin/mount.keepfs to this program:
   /srv/vault  /mnt  keepfs  noauto,nofail,passfile=/root/key  0  0
 
@@ -126,7 +130,9 @@ Options for -o, separated by commas:
   ro, rw, exec, noexec, suid, nosuid, dev, nodev, atime, noatime, diratime, nodiratime
                         as in mount(8); nosuid, nodev and noatime unless told otherwise
   allow_other, strict, nonempty, writeback, no_writeback
-  cache_timeout=SECONDS, passfile=FILE
+  cache_timeout=SECONDS
+  passfile=FILE, credential=NAME, keyfile=FILE, slot=ID
+                        as the flags of these names
   fsname=NAME           shown as the source instead of the vault's path
   defaults, async, relatime, auto, noauto, nofail, user, nouser, users, owner, group,
   _netdev, comment=..., x-...
@@ -163,9 +169,9 @@ pub struct MountArgs {
     /// Refuse files that were not sealed or do not match their seal
     #[arg(long)]
     pub strict: bool,
-    /// Where the passphrase comes from.
+    /// What opens the vault.
     #[command(flatten)]
-    pub passphrase: PassphraseArgs,
+    pub unlock: UnlockArgs,
     /// Take unknown `-o` options for granted (`mount -s`).
     #[arg(skip)]
     pub sloppy: bool,
@@ -280,7 +286,7 @@ impl HelperCli {
             cache_timeout: None,
             no_writeback: false,
             strict: false,
-            passphrase: PassphraseArgs::default(),
+            unlock: UnlockArgs::default(),
             sloppy: self.sloppy,
             fake: self.fake,
         })

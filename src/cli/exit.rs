@@ -3,9 +3,15 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use super::key::KeyError;
+use super::key_file::KeyFileError;
 use super::mount::SlotsError;
 use super::options::OptionError;
-use super::unlock::PassphraseError;
+use super::passphrase::PassphraseError;
+use super::recovery::RecoveryError;
+use super::slots::PickError;
+use super::strength::TooWeak;
+use super::unlock::UnlockRefused;
 use crate::codec::kdf::{EmptyPassphrase, KdfError};
 use crate::codec::vault::{SlotError, VaultFileError};
 use crate::mount::control::ControlError;
@@ -14,7 +20,7 @@ use crate::mount::launch::LaunchError;
 use crate::mount::point::PointError;
 use crate::mount::unmount::UnmountError;
 use crate::sys::mount::MountError;
-use crate::vault::{InitError, LockError, UnlockError, VaultError};
+use crate::vault::{InitError, LockError, SlotEditError, UnlockError, VaultError};
 
 macro_rules! exits {
     ($($name:ident = $code:literal, $meaning:literal;)*) => {
@@ -53,20 +59,26 @@ exits! {
     Failure = 1, "something else failed; the message says what";
     Usage = 2, "the command line or an -o list was not understood";
     NotAVault = 3, "there is no vault at that path";
-    VaultDamaged = 4, "keepfs.vault or every key slot is damaged";
+    VaultDamaged = 4, "keepfs.vault is damaged, was changed, or belongs to other key slots";
     NeedsNewer = 5, "the vault needs a newer keepfs";
-    WrongPassphrase = 6, "the passphrase opens no key slot";
+    WrongPassphrase = 6, "the passphrase, key file or recovery code opens no key slot";
     NoPassphrase = 7, "no passphrase could be read, or the two typed differ";
     VaultInUse = 8, "the vault is already mounted on this machine";
     MountPoint = 9, "the mount point is missing, in use, not empty, not yours, or overlaps the vault";
     FuseMissing = 10, "FUSE is missing: no /dev/fuse or no fusermount3";
     MountRefused = 11, "the kernel or fusermount3 refused the mount";
     NotMounted = 12, "no keepfs mount is at that path";
-    Busy = 13, "the mount is in use";
+    Busy = 13, "the mount is in use, or another keepfs is changing the keys";
     NotSaved = 14, "not everything could be written to the vault";
     NotEmpty = 15, "init: the directory is not empty, no directory, or a vault already";
     KdfCost = 16, "the passphrase's key derivation costs more than this machine allows, or too little";
     Backing = 17, "the vault's directory cannot be read or written";
+    KeyFile = 18, "the key file cannot be read or made, is empty or too large";
+    SlotDamaged = 19, "a key slot is damaged, or keepfs.slots holds something that is no key slot";
+    NoSuchSlot = 20, "no such key slot, or it cannot be removed, or there is no room for another";
+    WeakPassphrase = 21, "the new passphrase is weaker than --require-strength asks for";
+    BadRecovery = 22, "the recovery code or a share is mistyped, incomplete or of another set";
+    NotConfirmed = 23, "somebody was asked to confirm and did not";
 }
 
 impl From<Exit> for ExitCode {
@@ -105,6 +117,14 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         OptionError => |_: &OptionError| Exit::Usage,
         PassphraseError => |_: &PassphraseError| Exit::NoPassphrase,
         EmptyPassphrase => |_: &EmptyPassphrase| Exit::NoPassphrase,
+        KeyFileError => |_: &KeyFileError| Exit::KeyFile,
+        RecoveryError => of_recovery,
+        TooWeak => |_: &TooWeak| Exit::WeakPassphrase,
+        PickError => |_: &PickError| Exit::NoSuchSlot,
+        UnlockRefused => |refused: &UnlockRefused| of_unlock(&refused.error),
+        SlotEditError => of_slot_edit,
+        KeyError => of_key,
+        SlotError => of_slot,
         SlotsError => of_slots,
         PointError => of_point,
         LaunchError => of_launch,
@@ -145,7 +165,6 @@ fn of_launch(error: &LaunchError) -> Exit {
 
 fn of_serve(error: &ServeError) -> Exit {
     match error {
-        ServeError::Passphrase(_) => Exit::NoPassphrase,
         ServeError::Vault { error, .. } => of_vault(error),
         ServeError::Lock { error, .. } => of_lock(error),
         ServeError::Unlock { error, .. } => of_unlock(error),
@@ -195,7 +214,8 @@ fn of_vault_file(error: &VaultFileError) -> Exit {
 
 fn of_slots(error: &SlotsError) -> Exit {
     match error {
-        SlotsError::None | SlotsError::AllBad(_) => Exit::VaultDamaged,
+        SlotsError::None | SlotsError::AllBad(_) | SlotsError::OnlyCopies => Exit::SlotDamaged,
+        SlotsError::AllForeign(_) => Exit::VaultDamaged,
         SlotsError::AllNewer => Exit::NeedsNewer,
     }
 }
@@ -209,8 +229,9 @@ fn of_lock(error: &LockError) -> Exit {
 
 fn of_unlock(error: &UnlockError) -> Exit {
     match error {
-        UnlockError::NoSlots => Exit::VaultDamaged,
-        UnlockError::NoSlotOfKind(_) | UnlockError::WrongCredential => Exit::WrongPassphrase,
+        UnlockError::NoSlots => Exit::SlotDamaged,
+        UnlockError::NoSlotOfKind(_) | UnlockError::WrongCredential(_) => Exit::WrongPassphrase,
+        UnlockError::NoSuchSlot(_) => Exit::NoSuchSlot,
         UnlockError::Slot(error) => of_slot(error),
     }
 }
@@ -224,10 +245,41 @@ fn of_slot(error: &SlotError) -> Exit {
         | SlotError::BadMagic
         | SlotError::ReservedNotZero
         | SlotError::BadLabel
-        | SlotError::ForeignVault(_)
-        | SlotError::NotAuthentic
+        | SlotError::NotAuthentic => Exit::SlotDamaged,
+        SlotError::ForeignVault(_)
+        | SlotError::VaultFileChanged(_)
         | SlotError::FingerprintMismatch => Exit::VaultDamaged,
         SlotError::Random(_) => Exit::Failure,
+    }
+}
+
+fn of_slot_edit(error: &SlotEditError) -> Exit {
+    match error {
+        SlotEditError::Busy => Exit::Busy,
+        SlotEditError::NoSuchSlot(_) | SlotEditError::LastSlot(_) | SlotEditError::Full => {
+            Exit::NoSuchSlot
+        }
+        SlotEditError::Backing(_) => Exit::Backing,
+    }
+}
+
+fn of_recovery(error: &RecoveryError) -> Exit {
+    match error {
+        RecoveryError::Text(_) | RecoveryError::Combine(_) | RecoveryError::Ended => {
+            Exit::BadRecovery
+        }
+        RecoveryError::Plan(_) => Exit::Usage,
+        RecoveryError::NotConfirmed => Exit::NotConfirmed,
+        RecoveryError::Io(_) => Exit::NoPassphrase,
+    }
+}
+
+fn of_key(error: &KeyError) -> Exit {
+    match error {
+        KeyError::NewKeyUnsaid(_) => Exit::Usage,
+        KeyError::NotConfirmed | KeyError::NobodyToAsk => Exit::NotConfirmed,
+        KeyError::Odd(_) => Exit::SlotDamaged,
+        KeyError::WouldLockOut => Exit::NoSuchSlot,
     }
 }
 

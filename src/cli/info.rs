@@ -1,17 +1,15 @@
 //! `keepfs info`
 
-use std::ffi::OsStr;
 use std::fmt::Write;
-use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context;
 use serde::Serialize;
 
 use super::args::InfoArgs;
 use super::size;
-use crate::codec::vault::Slot;
+use super::slots::{self, InvalidReport, SlotReport};
 use crate::mount::table::printable;
-use crate::vault::{LockedVault, OddSlot, VaultInfo};
+use crate::vault::{LockedVault, VaultInfo};
 
 /// The format that this version reads.
 const FORMAT: u16 = 1;
@@ -29,52 +27,6 @@ struct Report {
     invalid: Vec<InvalidReport>,
 }
 
-#[derive(Serialize)]
-struct SlotReport {
-    id: String,
-    kind: String,
-    label: String,
-    /// What one attempt costs; null for kinds without a passphrase.
-    kdf: Option<KdfReport>,
-}
-
-#[derive(Serialize)]
-struct KdfReport {
-    memory_kib: u32,
-    passes: u32,
-    lanes: u32,
-}
-
-#[derive(Serialize)]
-struct InvalidReport {
-    name: String,
-    why: String,
-}
-
-impl SlotReport {
-    fn new(slot: &Slot) -> Self {
-        Self {
-            id: slot.id().to_string(),
-            kind: slot.kind().to_string(),
-            label: printable(OsStr::new(slot.label())),
-            kdf: slot.cost().map(|cost| KdfReport {
-                memory_kib: cost.memory_kib,
-                passes: cost.passes,
-                lanes: cost.lanes,
-            }),
-        }
-    }
-}
-
-impl InvalidReport {
-    fn new(odd: &OddSlot) -> Self {
-        Self {
-            name: printable(OsStr::from_bytes(odd.name.bytes())),
-            why: odd.why.to_string(),
-        }
-    }
-}
-
 impl Report {
     fn new(vault: String, info: &VaultInfo<'_>) -> Self {
         Self {
@@ -88,7 +40,7 @@ impl Report {
         }
     }
 
-    fn shown(&self) -> Result<String, std::fmt::Error> {
+    fn shown(&self, table: &[String]) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         writeln!(text, "vault        {}", self.vault)?;
         writeln!(text, "format       {}", self.format)?;
@@ -98,19 +50,11 @@ impl Report {
         writeln!(text, "fingerprint")?;
         writeln!(text, "{}", size::in_rows(&self.fingerprint))?;
         writeln!(text, "key slots    {}", self.slots.len())?;
-        for slot in &self.slots {
-            write!(text, "    {}  {}", slot.id, slot.kind)?;
-            if let Some(kdf) = &slot.kdf {
-                let memory = size::shown(u64::from(kdf.memory_kib) * 1024);
-                write!(text, "  Argon2id {memory}, {} passes", kdf.passes)?;
-            }
-            if !slot.label.is_empty() {
-                write!(text, "  {}", slot.label)?;
-            }
-            writeln!(text)?;
+        for line in table {
+            writeln!(text, "    {line}")?;
         }
         for invalid in &self.invalid {
-            writeln!(text, "    {}  NOT VALID: {}", invalid.name, invalid.why)?;
+            writeln!(text, "    {}", invalid.line())?;
         }
         Ok(text)
     }
@@ -127,5 +71,5 @@ pub fn run(words: &InfoArgs) -> anyhow::Result<()> {
     if words.json {
         return super::print_json(&report);
     }
-    super::print(&report.shown()?)
+    super::print(&report.shown(&slots::table(locked.info().slots))?)
 }

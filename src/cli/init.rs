@@ -2,26 +2,24 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::Serialize;
 
 use super::args::InitArgs;
-use super::size;
-use super::unlock::{self, Ask};
+use super::progress::Waiting;
+use super::{cost, key_file, new_key, size, unlock};
 use crate::codec::entry::VAULT_FILE;
-use crate::codec::kdf::{KdfCaps, KdfCost, KdfError, Passphrase, derive_once};
-use crate::codec::vault::Credential;
+use crate::codec::kdf::KdfCost;
 use crate::sys::process;
 use crate::vault::{InitError, InitOptions, init};
 
-/// What unlocking should take.
-const TARGET: Duration = Duration::from_secs(1);
-/// Memory that unlocking takes where the machine has four times as much.
-const MEMORY_KIB: u32 = 256 * 1024;
-/// Lanes: what a small machine can compute side by side.
-const LANES: u32 = 4;
+/// What a key without a passphrase costs.
+const NO_COST: KdfCost = KdfCost {
+    memory_kib: 0,
+    passes: 0,
+    lanes: 0,
+};
 
 /// What `--json` prints. Fields are added, never changed.
 #[derive(Serialize)]
@@ -42,19 +40,27 @@ pub fn run(words: InitArgs) -> anyhow::Result<()> {
     let failed = || format!("cannot make a vault in {}", words.vault.display());
     check_target(&words.vault).with_context(failed)?;
     process::forbid_dumps()?;
-    let caps = KdfCaps {
-        ram_kib: process::total_ram_kib(),
+    let key_file = words.keyfile.as_deref().map(key_file::read).transpose()?;
+    let wants_passphrase =
+        key_file.is_none() || words.ask_passphrase || words.passphrase.names_a_source();
+    let passphrase = wants_passphrase
+        .then(|| new_key::passphrase(&words.passphrase, &words.strength))
+        .transpose()?;
+    let credential = new_key::combine(passphrase, key_file).expect("one of the two is there");
+    let kind = credential.kind();
+    let cost = if kind.takes_passphrase() {
+        let _waiting = Waiting::begin("Finding out what this machine can pay");
+        cost::cost(&words.cost, &unlock::caps())?
+    } else {
+        NO_COST
     };
-    let typed = unlock::passphrase(&words.passphrase, Ask::Twice)?;
-    let passphrase = Passphrase::from_bytes(typed.into_bytes())?;
-    let cost = cost(words.kdf_memory, words.kdf_passes, &caps)?;
     let fingerprint = init(
         &words.vault,
         &InitOptions {
             geometry: words.chunk_size,
             cost,
             label: words.label,
-            credential: Credential::Passphrase(passphrase),
+            credential,
         },
     )
     .with_context(failed)?;
@@ -70,13 +76,19 @@ pub fn run(words: InitArgs) -> anyhow::Result<()> {
     }
     super::print(&format!(
         "Made a vault in {vault}.\n\
-         Unlocking takes {memory} and {passes} passes of Argon2id.\n\
+         {unlocking}\n\
          Its fingerprint, to compare on your other devices:\n\n{fingerprint}\n\n\
          Mount it with:  keepfs mount {vault} MOUNTPOINT\n\
-         Without the passphrase nobody can open it; there is no other way in.\n",
+         Without the {kind} nobody can open it; there is no other way in until\n\
+         you add one:    keepfs key add --new-recovery {vault}\n",
         vault = words.vault.display(),
-        memory = size::shown(u64::from(cost.memory_kib) * 1024),
-        passes = cost.passes,
+        unlocking = if kind.takes_passphrase() {
+            let memory = size::shown(u64::from(cost.memory_kib) * 1024);
+            let passes = cost.passes;
+            format!("Unlocking takes {memory} and {passes} passes of Argon2id.")
+        } else {
+            "Unlocking takes the key file.".to_owned()
+        },
         fingerprint = size::in_rows(&fingerprint.to_string()),
     ))
 }
@@ -106,69 +118,5 @@ fn check_target(path: &Path) -> Result<(), InitError> {
         Err(InitError::NotEmpty)
     } else {
         Ok(())
-    }
-}
-
-/// The cost of the new passphrase: what was asked for, else what fits this
-/// machine.
-fn cost(memory: Option<u32>, passes: Option<u32>, caps: &KdfCaps) -> Result<KdfCost, KdfError> {
-    let mut cost = KdfCost {
-        memory_kib: memory.unwrap_or_else(|| default_memory_kib(caps)),
-        passes: passes.unwrap_or(KdfCost::MIN_PASSES),
-        lanes: LANES,
-    };
-    cost.check_caps(caps)?;
-    if passes.is_none() {
-        let start = Instant::now();
-        derive_once(&cost, caps)?;
-        cost.passes = passes_for(cost.passes, start.elapsed());
-    }
-    Ok(cost)
-}
-
-/// 256 MiB, or a quarter of the machine's memory if that is less, but never
-/// below the floor of the format.
-fn default_memory_kib(caps: &KdfCaps) -> u32 {
-    let quarter = u32::try_from(caps.ram_kib / 4).unwrap_or(u32::MAX);
-    MEMORY_KIB.min(quarter).max(KdfCost::MIN_MEMORY_KIB)
-}
-
-/// How many passes take [`TARGET`], where `tried` of them took `time`.
-fn passes_for(tried: u32, time: Duration) -> u32 {
-    let wanted = u128::from(tried) * TARGET.as_nanos() / time.as_nanos().max(1);
-    u32::try_from(wanted)
-        .unwrap_or(u32::MAX)
-        .clamp(KdfCost::MIN_PASSES, KdfCost::MAX_PASSES)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_follows_the_machine_down_to_the_floor() {
-        let of = |ram_kib| default_memory_kib(&KdfCaps { ram_kib });
-        assert_eq!(of(64 << 20), 256 * 1024);
-        assert_eq!(of(1 << 20), 256 * 1024);
-        assert_eq!(of(512 * 1024), 128 * 1024);
-        assert_eq!(of(128 * 1024), 64 * 1024);
-    }
-
-    #[test]
-    fn passes_are_those_that_take_a_second() {
-        assert_eq!(passes_for(3, Duration::from_millis(500)), 6);
-        assert_eq!(passes_for(3, Duration::from_secs(9)), 3);
-        assert_eq!(passes_for(3, Duration::ZERO), 20);
-    }
-
-    #[test]
-    fn what_is_asked_for_is_taken_without_a_trial() {
-        let caps = KdfCaps { ram_kib: 1 << 20 };
-        let asked = cost(Some(70_000), Some(4), &caps);
-        assert!(asked.is_ok_and(|cost| cost.memory_kib == 70_000 && cost.passes == 4));
-        assert!(matches!(
-            cost(Some(1 << 20), Some(3), &caps),
-            Err(KdfError::AboveCap { .. })
-        ));
     }
 }

@@ -6,13 +6,15 @@ use anyhow::Context;
 
 use super::args::MountArgs;
 use super::exit::{self, Exit};
-use super::unlock::{self, Ask};
-use super::{complain, log, message, plan};
+use super::progress::Waiting;
+use super::{complain, log, message, plan, remember, unlock};
 use crate::codec::vault::SlotError;
 use crate::mount::daemon;
 use crate::mount::launch::{self, StartReport};
 use crate::sys::process::{self, EndSignals, InheritedHangup};
-use crate::vault::{LockedVault, OddSlotReason, VaultInfo};
+use crate::types::{SlotId, VaultId};
+use crate::vault::slots::TidyStep;
+use crate::vault::{LockedVault, OddSlot, OddSlotReason, SlotEditor, VaultInfo};
 
 /// `keepfs mount`
 ///
@@ -25,21 +27,32 @@ pub fn run(words: MountArgs) -> anyhow::Result<()> {
     let failed = || format!("cannot open the vault {}", words.vault.display());
     let locked = LockedVault::open(&words.vault).with_context(failed)?;
     check_slots(&locked.info()).with_context(failed)?;
-    drop(locked);
     let vault = std::fs::canonicalize(&words.vault).with_context(failed)?;
-    let plan = plan::plan(vault, &words, &options)?;
-    if words.fake {
+    let (foreground, fake) = (words.foreground, words.fake);
+    let unlock = plan::unlock_words(words.unlock.clone(), &options);
+    let choice = unlock::choice(&unlock, &locked).with_context(failed)?;
+    let plan = plan::plan(vault, &words, &options, choice)?;
+    if fake {
         return Ok(());
     }
-    let foreground = words.foreground;
-    let source = plan::passphrase_source(words.passphrase, &options);
     process::forbid_dumps()?;
-    let passphrase = unlock::passphrase(&source, Ask::Once)?;
+    let credential = unlock::credential(&unlock, &locked, choice)?;
+    let vault_id = locked.info().description.vault_id();
+    drop(locked);
     if foreground {
         let signals = EndSignals::block(InheritedHangup::Respect)?;
-        return Ok(daemon::serve(&plan, passphrase, signals, || Ok(()))?);
+        let waiting = Waiting::begin("Unlocking");
+        return Ok(daemon::serve(&plan, credential, signals, |slot| {
+            drop(waiting);
+            remember::store(vault_id, slot);
+            Ok(())
+        })?);
     }
-    Ok(launch::start(&plan, passphrase)?)
+    let waiting = Waiting::begin("Unlocking");
+    let slot = launch::start(&plan, &credential)?;
+    drop(waiting);
+    remember::store(vault_id, slot);
+    Ok(())
 }
 
 /// Why no passphrase can open a vault.
@@ -53,6 +66,16 @@ pub enum SlotsError {
     /// Slots, but each is of a later version.
     #[error("its key slots need a newer keepfs")]
     AllNewer,
+    /// Slots, but each is another vault's: `keepfs.vault` is the wrong one.
+    #[error(
+        "its key slots belong to another vault ({0}): keepfs.vault was changed or exchanged; copy it from a backup or another device"
+    )]
+    AllForeign(VaultId),
+    /// No slot, but copies that a sync client made of one.
+    #[error(
+        "its key slots are there only as copies that a sync client renamed; keepfs key tidy puts them back"
+    )]
+    OnlyCopies,
     /// Slots, but none is whole; what is wrong with the first.
     #[error(
         "none of its key slots is whole ({0}); copy keepfs.slots from a backup or another device"
@@ -60,22 +83,37 @@ pub enum SlotsError {
     AllBad(String),
 }
 
-/// Refuses a vault that no passphrase can open, before anybody types one.
-fn check_slots(info: &VaultInfo<'_>) -> Result<(), SlotsError> {
+/// Refuses a vault that nothing can open, before anybody types a passphrase.
+pub(super) fn check_slots(info: &VaultInfo<'_>) -> Result<(), SlotsError> {
     if !info.slots.is_empty() {
         return Ok(());
     }
-    let newer = |why: &OddSlotReason| {
+    let newer = |odd: &OddSlot| {
         matches!(
-            why,
+            odd.why,
             OddSlotReason::Malformed(SlotError::UnknownVersion(_) | SlotError::UnknownKind(_))
         )
     };
-    match info.odd {
-        [] => Err(SlotsError::None),
-        odd if odd.iter().any(|slot| newer(&slot.why)) => Err(SlotsError::AllNewer),
-        [first, ..] => Err(SlotsError::AllBad(first.why.to_string())),
-    }
+    let restorable = |odd: &OddSlot| matches!(SlotEditor::tidy_step(odd), TidyStep::Restore(_));
+    let foreign = |odd: &OddSlot| {
+        if let OddSlotReason::ForeignVault(id) = odd.why {
+            Some(id)
+        } else {
+            None
+        }
+    };
+    let Some(first) = info.odd.first() else {
+        return Err(SlotsError::None);
+    };
+    Err(if info.odd.iter().any(newer) {
+        SlotsError::AllNewer
+    } else if info.odd.iter().any(restorable) {
+        SlotsError::OnlyCopies
+    } else if let Some(id) = info.odd.iter().find_map(foreign) {
+        SlotsError::AllForeign(id)
+    } else {
+        SlotsError::AllBad(first.why.to_string())
+    })
 }
 
 /// The process that [`launch::start`] starts: the plan on standard input, the
@@ -104,14 +142,14 @@ pub fn daemon() -> Exit {
 fn serve(announced: &mut bool) -> anyhow::Result<()> {
     process::forbid_dumps()?;
     let signals = EndSignals::block(InheritedHangup::Override)?;
-    let (plan, passphrase) = launch::receive(launch::unbuffered_stdin()?)?;
+    let (plan, credential) = launch::receive(launch::unbuffered_stdin()?)?;
     process::leave_terminal()?;
     process::take_name(c"keepfs")?;
-    let announce = || -> io::Result<()> {
-        launch::report(&StartReport::Ready)?;
+    let announce = |slot: SlotId| -> io::Result<()> {
+        launch::report(&StartReport::Ready { slot })?;
         *announced = true;
         log::move_to_syslog();
         process::release_stdio()
     };
-    Ok(daemon::serve(&plan, passphrase, signals, announce)?)
+    Ok(daemon::serve(&plan, credential, signals, announce)?)
 }

@@ -35,7 +35,23 @@ pub struct MountOptions {
     pub fs_name: Option<String>,
     /// `passfile=`
     pub passfile: Option<PathBuf>,
+    /// `credential=`
+    pub credential: Option<String>,
+    /// `keyfile=`
+    pub keyfile: Option<PathBuf>,
+    /// `slot=`
+    pub slot: Option<String>,
 }
+
+/// The options that take a value.
+const VALUED: &[&str] = &[
+    "cache_timeout",
+    "credential",
+    "fsname",
+    "keyfile",
+    "passfile",
+    "slot",
+];
 
 /// What to do with an option that is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,23 +116,24 @@ impl MountOptions {
             *switch = Some(to);
             return Ok(());
         }
-        if !matches!(name, "cache_timeout" | "fsname" | "passfile") {
+        if !VALUED.contains(&name) {
             return Err(OptionError::Unknown(name.to_owned()));
         }
         let value = value
             .filter(|value| !value.is_empty())
             .ok_or_else(|| OptionError::ValueMissing(name.to_owned()))?;
+        let bad_value = |why| OptionError::BadValue {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            why,
+        };
         match name {
             "fsname" => self.fs_name = Some(value.to_owned()),
             "passfile" => self.passfile = Some(value.into()),
-            _ => {
-                let timeout = size::seconds(value).map_err(|why| OptionError::BadValue {
-                    name: name.to_owned(),
-                    value: value.to_owned(),
-                    why,
-                })?;
-                self.cache_timeout = Some(timeout);
-            }
+            "credential" => self.credential = Some(value.to_owned()),
+            "keyfile" => self.keyfile = Some(value.into()),
+            "slot" => self.slot = Some(size::slot_digits(value).map_err(bad_value)?),
+            _ => self.cache_timeout = Some(size::seconds(value).map_err(bad_value)?),
         }
         Ok(())
     }

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::{MountArgs, PassphraseArgs};
+use super::args::{MountArgs, UnlockArgs};
 use super::options::{MountOptions, OptionError, Unknown};
 use crate::mount::point::{self, NonEmpty, PointError};
 use crate::mount::{MountPlan, Trust, Writes};
 use crate::sys::mount::{Audience, MountFlag};
+use crate::vault::SlotChoice;
 
 /// How long the kernel trusts names and attributes unless told otherwise.
 const CACHE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,17 +43,19 @@ pub fn options(words: &MountArgs) -> Result<MountOptions, OptionError> {
     Ok(options)
 }
 
-/// Where the passphrase comes from: the flags, else `passfile=`.
+/// What opens the vault: the flags, else the option lists.
 #[must_use]
-pub fn passphrase_source(words: PassphraseArgs, options: &MountOptions) -> PassphraseArgs {
-    let flags_say = words.passfile.is_some() || !words.extpass.is_empty();
-    match &options.passfile {
-        Some(path) if !flags_say => PassphraseArgs {
-            passfile: Some(path.clone()),
-            extpass: Vec::new(),
-        },
-        Some(_) | None => words,
+pub fn unlock_words(mut words: UnlockArgs, options: &MountOptions) -> UnlockArgs {
+    if !words.recovery {
+        words.keyfile = words.keyfile.or_else(|| options.keyfile.clone());
     }
+    let flags_say = words.passphrase.names_a_source() || words.ask_passphrase || words.recovery;
+    if !flags_say {
+        words.passphrase.passfile.clone_from(&options.passfile);
+        words.passphrase.credential.clone_from(&options.credential);
+    }
+    words.slot = words.slot.or_else(|| options.slot.clone());
+    words
 }
 
 /// Checks the mount point and puts the plan together. `vault` is absolute and
@@ -64,6 +67,7 @@ pub fn plan(
     vault: PathBuf,
     words: &MountArgs,
     options: &MountOptions,
+    slots: SlotChoice,
 ) -> Result<MountPlan, PointError> {
     let non_empty = match options.non_empty {
         Some(true) => NonEmpty::Allowed,
@@ -92,6 +96,7 @@ pub fn plan(
             Some(true) => Trust::Strict,
             Some(false) | None => Trust::Lenient,
         },
+        slots,
     })
 }
 
@@ -156,15 +161,26 @@ mod tests {
     #[test]
     fn a_passphrase_flag_is_stronger_than_the_list() {
         let from_list = options(&words("-o passfile=/list")).unwrap();
-        let source = |line| passphrase_source(words(line).passphrase, &from_list);
-        assert_eq!(source("").passfile.unwrap().to_str(), Some("/list"));
-        assert_eq!(
-            source("--passfile /flag").passfile.unwrap().to_str(),
-            Some("/flag")
-        );
-        let program = source("--extpass program");
-        assert!(program.passfile.is_none());
-        assert_eq!(program.extpass, ["program"]);
+        let source = |line| unlock_words(words(line).unlock, &from_list);
+        let path = |words: &UnlockArgs| words.passphrase.passfile.clone();
+        assert_eq!(path(&source("")), Some("/list".into()));
+        assert_eq!(path(&source("--passfile /flag")), Some("/flag".into()));
+        for line in ["--extpass program", "--credential name", "--recovery"] {
+            assert_eq!(path(&source(line)), None, "{line}");
+        }
+        assert_eq!(source("--extpass program").passphrase.extpass, ["program"]);
+    }
+
+    #[test]
+    fn a_list_can_name_key_file_credential_and_slot() {
+        let options = options(&words("-o keyfile=/k,credential=c,slot=1F3A")).unwrap();
+        let from_list = unlock_words(words("").unlock, &options);
+        assert_eq!(from_list.keyfile, Some("/k".into()));
+        assert_eq!(from_list.passphrase.credential.as_deref(), Some("c"));
+        assert_eq!(from_list.slot.as_deref(), Some("1f3a"));
+        let flags = unlock_words(words("--keyfile /f --slot 9").unlock, &options);
+        assert_eq!(flags.keyfile, Some("/f".into()));
+        assert_eq!(flags.slot.as_deref(), Some("9"));
     }
 
     #[test]
@@ -176,7 +192,8 @@ mod tests {
         for (line, source) in [("", vault.to_str().unwrap()), ("-o fsname=a", "a")] {
             let mut words = words(line);
             words.mountpoint = point.clone();
-            let plan = plan(vault.clone(), &words, &options(&words).unwrap()).unwrap();
+            let options = options(&words).unwrap();
+            let plan = plan(vault.clone(), &words, &options, SlotChoice::Any).unwrap();
             assert_eq!(plan.source.to_str(), Some(source));
         }
     }

@@ -70,6 +70,19 @@ pub fn label(text: &str) -> Result<String, String> {
     }
 }
 
+/// The first digits of a slot's id, or all 32.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn slot_digits(text: &str) -> Result<String, String> {
+    let digits = text.to_ascii_lowercase();
+    if (1..=32).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        Ok(digits)
+    } else {
+        Err("a key slot's id is up to 32 hexadecimal digits, see keepfs key list".to_owned())
+    }
+}
+
 /// A number of seconds, with decimals if need be, up to a day.
 ///
 /// # Errors

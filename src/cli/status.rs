@@ -143,7 +143,7 @@ fn find(point: Option<&Path>) -> anyhow::Result<Vec<MountEntry>> {
 
 /// Seconds since 1970 as `2026-11-23T22:48:24Z`; RFC 3339. The calendar is
 /// the proleptic Gregorian one, counted in eras of 400 years from a March.
-fn utc(seconds: u64) -> String {
+pub(super) fn utc(seconds: u64) -> String {
     const DAY: u64 = 24 * 60 * 60;
     const ERA_DAYS: u64 = 146_097;
     let (days, time) = (seconds / DAY, seconds % DAY);

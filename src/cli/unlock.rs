@@ -1,255 +1,144 @@
-//! Where a passphrase comes from: a file, a program, a terminal, or the first
-//! line of standard input. Never an argument, never the environment.
+//! From the words about a key to what opens the vault.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::path::Path;
 
-use zeroize::Zeroizing;
+use super::args::UnlockArgs;
+use super::passphrase::{self, Ask};
+use super::progress::Waiting;
+use super::{key_file, recovery, remember, slots};
+use crate::codec::kdf::{KdfCaps, Passphrase};
+use crate::codec::vault::{Credential, KeyFile, SlotKind};
+use crate::mount::table::printable;
+use crate::sys::process;
+use crate::vault::{LockedVault, OpenedSlot, SlotChoice, UnlockError};
 
-use super::args::PassphraseArgs;
-use crate::mount::launch::{TypedPassphrase, unbuffered_stdin};
+/// What this machine can pay for a passphrase.
+#[must_use]
+pub fn caps() -> KdfCaps {
+    KdfCaps {
+        ram_kib: process::total_ram_kib(),
+    }
+}
 
-/// Why there is no passphrase.
+/// The vault stays locked.
 #[derive(Debug, thiserror::Error)]
-pub enum PassphraseError {
-    /// The first line is empty, or there is none.
-    #[error("the passphrase is empty; {0} must hold it in the first line")]
-    Empty(String),
-    /// It is longer than any person types.
-    #[error("the passphrase is longer than {} bytes", TypedPassphrase::MAX_LEN)]
-    TooLong,
-    /// It was typed differently the second time.
-    #[error("the two passphrases differ; nothing was changed, try again")]
-    Differ,
-    /// The terminal did not give it.
-    #[error("cannot ask for the passphrase on the terminal: {0}")]
-    Terminal(#[source] io::Error),
-    /// The file cannot be read.
-    #[error("cannot read the passphrase file {}: {error}", .path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        error: io::Error,
-    },
-    /// Standard input cannot be read.
-    #[error("cannot read the passphrase from standard input: {0}")]
-    Stdin(#[source] io::Error),
-    /// The words of `--extpass` are no command.
-    #[error("--extpass {0} is not a command: its quotes do not match, or it is empty")]
-    NoCommand(String),
-    /// The program cannot be run.
-    #[error("cannot run the passphrase program {program}: {error}")]
-    Program {
-        /// Which program.
-        program: String,
-        /// What the system said.
-        #[source]
-        error: io::Error,
-    },
-    /// The program failed.
-    #[error("the passphrase program {program} failed ({status})")]
-    ProgramFailed {
-        /// Which program.
-        program: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
+#[error("cannot unlock the vault {vault}: {error}")]
+pub struct UnlockRefused {
+    vault: String,
+    /// Why.
+    #[source]
+    pub error: UnlockError,
 }
 
-/// How often a person is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Once: a wrong one will not open the vault.
-    Once,
-    /// Twice: nobody else would notice a slip.
-    Twice,
+impl UnlockRefused {
+    fn new(vault: &Path, error: UnlockError) -> Self {
+        let vault = printable(vault.as_os_str());
+        Self { vault, error }
+    }
 }
 
-/// Gets the passphrase from where `words` say.
+/// Which slots to try: the one that was asked for; else first the one that
+/// opened the vault last.
 ///
 /// # Errors
-/// [`PassphraseError`].
-pub fn passphrase(words: &PassphraseArgs, ask: Ask) -> Result<TypedPassphrase, PassphraseError> {
-    if let Some(path) = &words.passfile {
-        return from_file(path);
+/// [`slots::PickError`].
+pub fn choice(words: &UnlockArgs, vault: &LockedVault) -> Result<SlotChoice, slots::PickError> {
+    let info = vault.info();
+    if let Some(digits) = &words.slot {
+        return slots::pick(digits, info.slots).map(SlotChoice::Only);
     }
-    if !words.extpass.is_empty() {
-        return from_program(&words.extpass);
-    }
-    if io::stdin().is_terminal() {
-        return from_terminal(ask);
-    }
-    let line = unbuffered_stdin()
-        .and_then(first_line)
-        .map_err(PassphraseError::Stdin)?;
-    finish(line, "standard input")
+    let last = remember::last_slot(info.description.vault_id());
+    Ok(last.map_or(SlotChoice::Any, SlotChoice::First))
 }
 
-fn from_file(path: &Path) -> Result<TypedPassphrase, PassphraseError> {
-    let line = File::open(path)
-        .and_then(first_line)
-        .map_err(|error| PassphraseError::File {
-            path: path.to_owned(),
-            error,
-        })?;
-    finish(line, &path.display().to_string())
-}
-
-fn from_program(words: &[String]) -> Result<TypedPassphrase, PassphraseError> {
-    let words = match words {
-        [one] => shell_words::split(one).map_err(|_| PassphraseError::NoCommand(one.clone()))?,
-        many => many.to_vec(),
+/// What opens the vault, from where the words say.
+///
+/// # Errors
+/// Nothing could be read there.
+pub fn credential(
+    words: &UnlockArgs,
+    vault: &LockedVault,
+    choice: SlotChoice,
+) -> anyhow::Result<Credential> {
+    if words.recovery {
+        return Ok(Credential::Recovery(recovery::ask()?));
+    }
+    let ask = || -> anyhow::Result<Passphrase> {
+        Ok(passphrase::passphrase(&words.passphrase, Ask::Once)?.into_passphrase()?)
     };
-    let Some((program, arguments)) = words.split_first() else {
-        return Err(PassphraseError::NoCommand(String::new()));
+    let Some(path) = &words.keyfile else {
+        return Ok(Credential::Passphrase(ask()?));
     };
-    let failed = |error| PassphraseError::Program {
-        program: program.clone(),
-        error,
+    let key_file = key_file::read(path)?;
+    if words.ask_passphrase || words.passphrase.names_a_source() {
+        return Ok(Credential::PassphraseAndKeyFile(ask()?, key_file));
+    }
+    let takes = |kind| {
+        vault.info().slots.iter().any(|stored| {
+            let chosen = match choice {
+                SlotChoice::Only(id) => stored.slot.id() == id,
+                SlotChoice::First(_) | SlotChoice::Any => true,
+            };
+            chosen && stored.slot.kind() == kind
+        })
     };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let mut output = child.stdout.take().expect("spawned with a pipe");
-    let line = first_line(&mut output);
-    // The rest is read too: a program must not die of a closed pipe.
-    let rest = io::copy(&mut output, &mut io::sink());
-    let status = child.wait().map_err(failed)?;
-    if !status.success() {
-        return Err(PassphraseError::ProgramFailed {
-            program: program.clone(),
-            status,
-        });
+    let alone = Credential::KeyFile(key_file);
+    // Without a passphrase an attempt costs nothing.
+    if !takes(SlotKind::PassphraseAndKeyFile)
+        || (takes(SlotKind::KeyFile) && vault.open_slot(&alone, &caps(), choice).is_ok())
+    {
+        return Ok(alone);
     }
-    let line = rest.and(line).map_err(failed)?;
-    finish(line, &format!("the output of {program}"))
+    let key_file = key_file::read(path)?;
+    Ok(Credential::PassphraseAndKeyFile(ask()?, key_file))
 }
 
-fn from_terminal(ask: Ask) -> Result<TypedPassphrase, PassphraseError> {
-    let first = prompt(match ask {
-        Ask::Once => "Passphrase: ",
-        Ask::Twice => "New passphrase: ",
-    })?;
-    if ask == Ask::Twice && !first.equals(&prompt("The same again: ")?) {
-        return Err(PassphraseError::Differ);
-    }
-    Ok(first)
+/// What an unlocked vault's keys can be changed with.
+pub struct Unlocked {
+    /// The master key and the slot that gave it.
+    pub opened: OpenedSlot,
+    /// The key file that was part of it.
+    pub key_file: Option<KeyFile>,
 }
 
-fn prompt(text: &str) -> Result<TypedPassphrase, PassphraseError> {
-    let typed = rpassword::prompt_password(text).map_err(PassphraseError::Terminal)?;
-    finish(
-        Line::Whole(Zeroizing::new(typed.into_bytes())),
-        "your answer",
-    )
-}
-
-/// A first line without its end.
-enum Line {
-    Whole(Zeroizing<Vec<u8>>),
-    TooLong,
-}
-
-/// Reads up to the end of the first line, not further, into one buffer that
-/// never moves.
-fn first_line(mut source: impl Read) -> io::Result<Line> {
-    let mut line = Zeroizing::new(Vec::with_capacity(TypedPassphrase::MAX_LEN + 2));
-    let mut byte = Zeroizing::new([0u8; 1]);
-    loop {
-        match source.read(&mut *byte) {
-            Ok(0) => break,
-            Ok(_) if *byte == *b"\n" => break,
-            Ok(_) if line.len() == line.capacity() => return Ok(Line::TooLong),
-            Ok(_) => line.push(byte[0]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+/// Opens the vault in this process, to change its keys. The master key is
+/// locked in memory.
+///
+/// # Errors
+/// Nothing could be read, or it opens nothing.
+pub fn open(words: &UnlockArgs, path: &Path, vault: &LockedVault) -> anyhow::Result<Unlocked> {
+    process::forbid_dumps()?;
+    let choice = choice(words, vault)?;
+    let credential = credential(words, vault, choice)?;
+    let opened = open_with(path, vault, &credential, choice)?;
+    let key_file = match credential {
+        Credential::KeyFile(key_file) | Credential::PassphraseAndKeyFile(_, key_file) => {
+            Some(key_file)
         }
-    }
-    // A file written on Windows.
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    Ok(Line::Whole(line))
+        Credential::Passphrase(_) | Credential::Recovery(_) => None,
+    };
+    Ok(Unlocked { opened, key_file })
 }
 
-fn finish(line: Line, source: &str) -> Result<TypedPassphrase, PassphraseError> {
-    match line {
-        Line::Whole(line) if line.is_empty() => Err(PassphraseError::Empty(source.to_owned())),
-        Line::Whole(line) if line.len() > TypedPassphrase::MAX_LEN => Err(PassphraseError::TooLong),
-        Line::Whole(line) => Ok(TypedPassphrase::new(line)),
-        Line::TooLong => Err(PassphraseError::TooLong),
+/// [`open`] with a credential at hand.
+///
+/// # Errors
+/// It opens nothing.
+pub fn open_with(
+    path: &Path,
+    vault: &LockedVault,
+    credential: &Credential,
+    choice: SlotChoice,
+) -> Result<OpenedSlot, UnlockRefused> {
+    let waiting = Waiting::begin("Unlocking");
+    let opened = vault
+        .open_slot(credential, &caps(), choice)
+        .map_err(|error| UnlockRefused::new(path, error))?;
+    drop(waiting);
+    let span = opened.master.span();
+    if let Err(error) = process::protect_span(span.addr, span.len) {
+        tracing::warn!("the master key may reach swap space: {error}");
     }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
-    use super::*;
-
-    fn read(bytes: &[u8]) -> Result<Vec<u8>, PassphraseError> {
-        finish(first_line(bytes).unwrap(), "a test").map(TypedPassphrase::into_bytes)
-    }
-
-    fn extpass(words: &[&str]) -> Result<Vec<u8>, PassphraseError> {
-        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        from_program(&words).map(TypedPassphrase::into_bytes)
-    }
-
-    #[test]
-    fn only_the_first_line_counts_without_its_end() {
-        assert_eq!(read(b"secret\nrest").unwrap(), b"secret");
-        assert_eq!(read(b"secret\r\nrest").unwrap(), b"secret");
-        assert_eq!(read(b" a b \xff").unwrap(), b" a b \xff");
-    }
-
-    #[test]
-    fn nothing_is_read_past_the_first_line() {
-        let mut source = &b"one\ntwo\n"[..];
-        assert!(first_line(&mut source).is_ok());
-        assert_eq!(source, b"two\n");
-    }
-
-    #[test]
-    fn empty_and_endless_lines_are_refused() {
-        assert!(matches!(read(b""), Err(PassphraseError::Empty(_))));
-        assert!(matches!(read(b"\nx"), Err(PassphraseError::Empty(_))));
-        let longest = vec![b'x'; TypedPassphrase::MAX_LEN];
-        assert_eq!(read(&longest).unwrap(), longest);
-        let mut longer = longest;
-        longer.push(b'x');
-        assert!(matches!(read(&longer), Err(PassphraseError::TooLong)));
-        assert!(matches!(
-            first_line(io::repeat(b'x')).unwrap(),
-            Line::TooLong
-        ));
-    }
-
-    #[test]
-    fn one_extpass_is_split_like_a_shell_and_several_are_verbatim() {
-        assert_eq!(extpass(&["printf '%s' 'a  b'"]).unwrap(), b"a  b");
-        assert_eq!(extpass(&["printf", "%s", "a  'b"]).unwrap(), b"a  'b");
-    }
-
-    #[test]
-    fn a_program_that_fails_gives_no_passphrase() {
-        assert!(matches!(
-            extpass(&["sh -c 'echo secret; exit 3'"]),
-            Err(PassphraseError::ProgramFailed { .. })
-        ));
-        assert!(matches!(
-            extpass(&["/nonexistent/program"]),
-            Err(PassphraseError::Program { .. })
-        ));
-        assert!(matches!(
-            extpass(&["an 'open quote"]),
-            Err(PassphraseError::NoCommand(_))
-        ));
-        assert!(matches!(extpass(&[""]), Err(PassphraseError::NoCommand(_))));
-    }
+    remember::store(vault.info().description.vault_id(), opened.slot);
+    Ok(opened)
 }

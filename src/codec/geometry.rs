@@ -55,6 +55,11 @@ impl Geometry {
         }
     }
 
+    /// Every chunk size there is, the smallest first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (12..=20).map(|chunk_log2| Self { chunk_log2 })
+    }
+
     /// Logarithm to base 2 of the chunk size.
     #[must_use]
     pub fn log2(self) -> u8 {

@@ -1,9 +1,9 @@
 //! From a passphrase to a key: Argon2id version 0x13 with 32 bytes of output,
 //! within bounds; RFC 9106.
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use unicode_normalization::UnicodeNormalization;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::secret::Secret;
 
@@ -205,18 +205,35 @@ pub(in crate::codec) fn argon2id(
     )?;
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
         .expect("checked above: every part is within Argon2's own bounds");
+    let mut memory = Memory::take(params.block_count()).ok_or(KdfError::OutOfMemory {
+        memory_kib: cost.memory_kib,
+    })?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    Secret::try_make(|out| argon2.hash_password_into(passphrase.bytes(), salt, out)).map_err(
-        |error| {
-            if error == argon2::Error::PwdTooLong {
-                KdfError::PassphraseTooLong
-            } else {
-                KdfError::OutOfMemory {
-                    memory_kib: cost.memory_kib,
-                }
-            }
-        },
-    )
+    Secret::try_make(|out| {
+        argon2.hash_password_into_with_memory(passphrase.bytes(), salt, out, &mut memory.0)
+    })
+    // Everything else that Argon2 refuses was checked above.
+    .map_err(|_| KdfError::PassphraseTooLong)
+}
+
+/// The memory of one derivation. Wiped before it is given back: the last
+/// blocks are as good as the key.
+struct Memory(Vec<Block>);
+
+impl Memory {
+    /// `None` where there is not that much.
+    fn take(blocks: usize) -> Option<Self> {
+        let mut memory = Vec::new();
+        memory.try_reserve_exact(blocks).ok()?;
+        memory.resize(blocks, Block::default());
+        Some(Self(memory))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(Zeroize::zeroize);
+    }
 }
 
 /// Pays `cost` once and throws the result away, so that a caller with a clock

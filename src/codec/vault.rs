@@ -26,7 +26,8 @@ use super::parts::Parts;
 use super::random::{self, RandomError};
 
 pub use super::keys::{Fingerprint, MasterKey};
-pub use credential::{Credential, KeyFile, RecoveryCode, SlotKind};
+pub use super::recovery::RecoveryCode;
+pub use credential::{Credential, KeyFile, SlotKind};
 pub use slot::{Slot, SlotError, SlotImage};
 
 const MAGIC: [u8; 8] = *b"KEEPFSv1";
@@ -132,6 +133,11 @@ impl VaultFile {
         bound[10] = self.geometry.log2();
         bound[16..].copy_from_slice(self.vault_id.bytes());
         bound
+    }
+
+    /// The same vault with another chunk size, as a changed byte would say.
+    pub(in crate::codec) fn with_geometry(&self, geometry: Geometry) -> Self {
+        Self { geometry, ..*self }
     }
 
     /// SHA-256 of the first 32 bytes, which every slot's key depends on.

@@ -13,15 +13,15 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::control::{Outcome, Server, Status};
-use super::launch::TypedPassphrase;
 use super::table::{self, printable};
 use super::unmount::detach;
 use super::{MountPlan, Trust, Writes, holders};
-use crate::codec::kdf::{EmptyPassphrase, KdfCaps, Passphrase};
+use crate::codec::kdf::KdfCaps;
 use crate::codec::vault::Credential;
 use crate::fuse::session::{Session, SessionError, SessionOptions, Writeback};
 use crate::sys::mount::{self as sys, Detach, MountError, MountRequest};
 use crate::sys::process::{self, EndSignals, Privilege};
+use crate::types::SlotId;
 use crate::vault::{LockError, LockedVault, UnlockError, Vault, VaultError};
 use crate::view::{FsError, Mutability, Strictness, View, ViewOptions};
 
@@ -45,9 +45,6 @@ pub enum ServeError {
         #[source]
         error: io::Error,
     },
-    /// There is no passphrase.
-    #[error(transparent)]
-    Passphrase(#[from] EmptyPassphrase),
     /// The vault cannot be opened.
     #[error("cannot open the vault {}: {error}", printable(.vault.as_os_str()))]
     Vault {
@@ -66,12 +63,13 @@ pub enum ServeError {
         #[source]
         error: LockError,
     },
-    /// The passphrase does not open the vault, or nothing does.
-    #[error("cannot unlock the vault {}: {}", printable(.vault.as_os_str()), in_words(.error))]
+    /// What was offered does not open the vault, or nothing does.
+    #[error("cannot unlock the vault {}: {error}", printable(.vault.as_os_str()))]
     Unlock {
         /// The vault.
         vault: PathBuf,
         /// What stood against it.
+        #[source]
         error: UnlockError,
     },
     /// The file-system view could not begin.
@@ -97,30 +95,21 @@ pub enum ServeError {
     NotSaved(FsError),
 }
 
-/// Why a vault stays locked, for a person who typed a passphrase.
-fn in_words(error: &UnlockError) -> String {
-    match error {
-        UnlockError::WrongCredential => "wrong passphrase".to_owned(),
-        UnlockError::NoSlots | UnlockError::NoSlotOfKind(_) | UnlockError::Slot(_) => {
-            error.to_string()
-        }
-    }
-}
-
 /// Serves `plan` until it is unmounted. `announce` is called once, when the
-/// mount answers; if it fails the mount is taken off again. `signals` must
+/// mount answers, with the slot that opened the vault; if it fails the mount is taken off again. `signals` must
 /// have been blocked before any other thread began.
 ///
 /// # Errors
 /// [`ServeError`]. The mount is off in every case.
 pub fn serve(
     plan: &MountPlan,
-    passphrase: TypedPassphrase,
+    credential: Credential,
     signals: EndSignals,
-    announce: impl FnOnce() -> io::Result<()>,
+    announce: impl FnOnce(SlotId) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     harden()?;
-    let vault = unlock(plan, passphrase)?;
+    let vault = unlock(plan, credential)?;
+    let slot = vault.opened_by();
     let view = Arc::new(View::new(Arc::new(vault), view_options(plan))?);
     let device = attach(plan)?;
     let session = match Session::start(device, Arc::clone(&view), session_options(plan)) {
@@ -136,7 +125,7 @@ pub fn serve(
     let server = mounted.answer_questions(plan, &view);
     let idle = IdleThread::start(Arc::clone(&view));
     mounted.end_on(signals, Arc::clone(&view));
-    let heard = announce();
+    let heard = announce(slot);
     if heard.is_err() {
         mounted.detach(Detach::Lazily);
     }
@@ -199,8 +188,7 @@ fn harden() -> Result<(), ServeError> {
 }
 
 /// Locks the vault for this machine and opens it.
-fn unlock(plan: &MountPlan, passphrase: TypedPassphrase) -> Result<Vault, ServeError> {
-    let credential = Credential::Passphrase(Passphrase::from_bytes(passphrase.into_bytes())?);
+fn unlock(plan: &MountPlan, credential: Credential) -> Result<Vault, ServeError> {
     let caps = KdfCaps {
         ram_kib: process::total_ram_kib(),
     };
@@ -221,7 +209,7 @@ fn unlock(plan: &MountPlan, passphrase: TypedPassphrase) -> Result<Vault, ServeE
         }
     }
     let vault = locked
-        .unlock(&credential, &caps)
+        .unlock(&credential, &caps, plan.slots)
         .map_err(|failed| ServeError::Unlock {
             vault: path(),
             error: failed.error,

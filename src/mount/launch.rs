@@ -1,12 +1,12 @@
-//! Starting the daemon: the same program run again, with the plan and the
-//! passphrase on its standard input and its report on its standard output.
+//! Starting the daemon: the same program run again, with the plan and what
+//! opens the vault on its standard input and its report on its standard output.
 //!
-//! No process is forked after threads exist, and neither the passphrase nor
-//! the plan ever stands in an argument or in the environment.
+//! No process is forked after threads exist, and neither a secret nor the plan
+//! ever stands in an argument or in the environment.
 //!
 //! ```text
-//! to the daemon:    length of the passphrase, u32 little-endian
-//!                   passphrase
+//! to the daemon:    length of the credential, u32 little-endian
+//!                   credential: see Credential::to_pipe
 //!                   plan, JSON, to the end
 //! from the daemon:  one JSON object: how starting ended
 //! ```
@@ -20,50 +20,26 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::MountPlan;
+use crate::codec::vault::Credential;
 use crate::sys::process;
+use crate::types::SlotId;
 
 /// The argument that makes the program a daemon; not for people.
 pub const DAEMON_ARGUMENT: &str = "__daemon";
 
-/// A passphrase as it was typed or read, wiped when dropped.
-pub struct TypedPassphrase(Zeroizing<Vec<u8>>);
-
-impl TypedPassphrase {
-    /// Longest passphrase, in bytes.
-    pub const MAX_LEN: usize = 4096;
-
-    /// Takes the bytes, without the end of the line.
-    #[must_use]
-    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(bytes)
-    }
-
-    /// Whether two of them are the same; for asking twice.
-    #[must_use]
-    pub fn equals(&self, other: &Self) -> bool {
-        use subtle::ConstantTimeEq;
-        self.0.ct_eq(&other.0).into()
-    }
-
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The bytes, for the code that derives a key from them and wipes them.
-    #[must_use]
-    pub fn into_bytes(mut self) -> Vec<u8> {
-        std::mem::take(&mut *self.0)
-    }
-}
+/// Longest credential on the pipe, in bytes: a passphrase of 4 KiB that
+/// normalising made three times as long, with a key file.
+const MAX_CREDENTIAL_LEN: usize = 16 * 1024;
 
 /// How starting a daemon ended, as it tells the one who started it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartReport {
     /// The mount answers.
-    Ready,
+    Ready {
+        /// The key slot that opened the vault.
+        slot: SlotId,
+    },
     /// There is no mount.
     Failed {
         /// The exit code to end with.
@@ -92,20 +68,21 @@ pub enum LaunchError {
     Io(#[from] io::Error),
 }
 
-/// Starts a daemon for `plan` and returns when its mount answers.
+/// Starts a daemon for `plan` and returns when its mount answers, with the slot
+/// that opened the vault.
 ///
 /// # Errors
 /// [`LaunchError`]; there is no mount then.
-pub fn start(plan: &MountPlan, passphrase: TypedPassphrase) -> Result<(), LaunchError> {
+pub fn start(plan: &MountPlan, credential: &Credential) -> Result<SlotId, LaunchError> {
     let mut daemon = process::spawn_self("keepfs", DAEMON_ARGUMENT)?;
     let stdin = daemon.stdin.take().expect("spawned with a pipe");
     let mut stdout = daemon.stdout.take().expect("spawned with a pipe");
     // A daemon that dies early closes its end; its report or status says why.
-    let sent = send(stdin, plan, passphrase);
+    let sent = send(stdin, plan, credential);
     let mut report = Vec::new();
     stdout.read_to_end(&mut report)?;
     match serde_json::from_slice(&report) {
-        Ok(StartReport::Ready) => Ok(()),
+        Ok(StartReport::Ready { slot }) => Ok(slot),
         Ok(StartReport::Failed { code, message }) => {
             daemon.wait()?;
             Err(LaunchError::Refused { code, message })
@@ -118,10 +95,11 @@ pub fn start(plan: &MountPlan, passphrase: TypedPassphrase) -> Result<(), Launch
     }
 }
 
-fn send(mut pipe: impl Write, plan: &MountPlan, passphrase: TypedPassphrase) -> io::Result<()> {
-    let len = u32::try_from(passphrase.0.len()).map_err(io::Error::other)?;
+fn send(mut pipe: impl Write, plan: &MountPlan, credential: &Credential) -> io::Result<()> {
+    let secret = credential.to_pipe();
+    let len = u32::try_from(secret.len()).map_err(io::Error::other)?;
     pipe.write_all(&len.to_le_bytes())?;
-    pipe.write_all(&passphrase.0)?;
+    pipe.write_all(&secret)?;
     pipe.write_all(&serde_json::to_vec(plan)?)
 }
 
@@ -129,17 +107,18 @@ fn send(mut pipe: impl Write, plan: &MountPlan, passphrase: TypedPassphrase) -> 
 ///
 /// # Errors
 /// `InvalidData` where it is not that; those of read(2).
-pub fn receive(mut pipe: impl Read) -> io::Result<(MountPlan, TypedPassphrase)> {
+pub fn receive(mut pipe: impl Read) -> io::Result<(MountPlan, Credential)> {
     let mut len = [0; 4];
     pipe.read_exact(&mut len)?;
     let len = usize::try_from(u32::from_le_bytes(len)).unwrap_or(usize::MAX);
-    if len > TypedPassphrase::MAX_LEN {
+    if len > MAX_CREDENTIAL_LEN {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut passphrase = Zeroizing::new(vec![0; len]);
-    pipe.read_exact(&mut passphrase)?;
+    let mut secret = Zeroizing::new(vec![0; len]);
+    pipe.read_exact(&mut secret)?;
+    let credential = Credential::from_pipe(&secret).ok_or(io::ErrorKind::InvalidData)?;
     let plan = serde_json::from_reader(pipe)?;
-    Ok((plan, TypedPassphrase(passphrase)))
+    Ok((plan, credential))
 }
 
 /// Standard input without a buffer that would keep a copy of the passphrase.
@@ -164,8 +143,12 @@ pub fn report(report: &StartReport) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
     use super::*;
+    use crate::codec::kdf::Passphrase;
+    use crate::codec::recovery::RecoveryCode;
+    use crate::codec::vault::KeyFile;
     use crate::mount::{Trust, Writes};
     use crate::sys::mount::Audience;
+    use crate::vault::SlotChoice;
 
     fn plan() -> MountPlan {
         MountPlan {
@@ -177,37 +160,47 @@ mod tests {
             cache_timeout: std::time::Duration::from_secs(1),
             writes: Writes::Gathered,
             trust: Trust::Lenient,
+            slots: SlotChoice::Any,
         }
     }
 
-    fn typed(bytes: &[u8]) -> TypedPassphrase {
-        TypedPassphrase::new(Zeroizing::new(bytes.to_vec()))
+    fn passphrase(bytes: &[u8]) -> Passphrase {
+        Passphrase::from_bytes(bytes.to_vec()).unwrap()
+    }
+
+    fn key_file() -> KeyFile {
+        KeyFile::from_bytes(vec![1, 2, 3]).unwrap()
     }
 
     #[test]
     fn what_is_sent_is_received() {
-        let mut pipe = Vec::new();
-        send(&mut pipe, &plan(), typed(b"any\0bytes\n\xff")).unwrap();
-        let (received, passphrase) = receive(&pipe[..]).unwrap();
-        assert_eq!(received, plan());
-        assert_eq!(passphrase.into_bytes(), b"any\0bytes\n\xff");
+        let longest = "\u{390}".repeat(2048);
+        for sent in [
+            Credential::Passphrase(passphrase(b"any\0bytes\n\xff")),
+            Credential::Passphrase(passphrase(longest.as_bytes())),
+            Credential::KeyFile(key_file()),
+            Credential::PassphraseAndKeyFile(passphrase(b"both"), key_file()),
+            Credential::Recovery(RecoveryCode::from_bytes([9; 32])),
+        ] {
+            let mut pipe = Vec::new();
+            send(&mut pipe, &plan(), &sent).unwrap();
+            let (received, credential) = receive(&pipe[..]).unwrap();
+            assert_eq!(received, plan());
+            assert_eq!(credential.to_pipe(), sent.to_pipe());
+        }
     }
 
     #[test]
     fn what_is_cut_short_or_too_long_is_refused() {
         let mut pipe = Vec::new();
-        send(&mut pipe, &plan(), typed(b"secret")).unwrap();
+        let both = Credential::PassphraseAndKeyFile(passphrase(b"secret"), key_file());
+        send(&mut pipe, &plan(), &both).unwrap();
         for len in 0..pipe.len() {
             assert!(receive(&pipe[..len]).is_err(), "{len} bytes");
         }
         assert!(receive(&[0xff; 64][..]).is_err());
-    }
-
-    #[test]
-    fn passphrases_are_compared_by_all_their_bytes() {
-        assert!(typed(b"same").equals(&typed(b"same")));
-        assert!(!typed(b"same").equals(&typed(b"Same")));
-        assert!(!typed(b"same").equals(&typed(b"same ")));
-        assert!(typed(b"").is_empty() && !typed(b"x").is_empty());
+        for secret in [&b""[..], b"\0x", b"\x01", b"\x02short", b"\x04", b"\x05x"] {
+            assert!(Credential::from_pipe(secret).is_none(), "{secret:?}");
+        }
     }
 }

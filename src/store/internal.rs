@@ -178,6 +178,48 @@ impl StoreDir {
         self.open_dir(&RawName::new(SLOTS_DIR.as_bytes()))
     }
 
+    /// Writes a new slot into this directory of slots; durable once this
+    /// returns, and no other file is touched.
+    ///
+    /// # Errors
+    /// What the backing says, `EEXIST` if there is one; no slot is left then,
+    /// unless only the last step failed, which makes it durable.
+    pub fn add_slot(&self, id: SlotId, bytes: Sealed<'_>) -> io::Result<()> {
+        let temporary = self.write_temporary(bytes, 0o600)?;
+        self.place_new(&temporary, Internal::Slot(id).name().as_bytes())
+            .inspect_err(|_| {
+                // What failed first is what matters.
+                let _left_behind = self.dir.unlink(temporary.bytes());
+            })?;
+        self.sync()
+    }
+
+    /// Removes a slot from this directory of slots, durably.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn remove_slot(&self, id: SlotId) -> io::Result<()> {
+        self.dir.unlink(Internal::Slot(id).name().as_bytes())?;
+        self.sync()
+    }
+
+    /// Gives a sync client's copy of a slot the slot's own name, durably.
+    ///
+    /// # Errors
+    /// What the backing says, `EEXIST` if the slot is there.
+    pub fn restore_slot(&self, copy: &RawName, id: SlotId) -> io::Result<()> {
+        self.place_new(copy, Internal::Slot(id).name().as_bytes())?;
+        self.sync()
+    }
+
+    /// What a sync client's copy of a slot holds; see [`Self::read_internal`].
+    ///
+    /// # Errors
+    /// What the backing says; [`crate::sys::fs::is_not_regular`].
+    pub fn read_slot_copy(&self, copy: &RawName) -> io::Result<Vec<u8>> {
+        self.read_bounded(copy.bytes(), Slot::MAX_LEN)
+    }
+
     /// What a finished temporary file holds; see [`Self::read_internal`].
     ///
     /// # Errors

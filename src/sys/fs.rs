@@ -20,7 +20,7 @@ use std::io;
 
 use rustix::fs::{FileType, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
-pub use dir::{DirEntry, DirFd};
+pub use dir::{DirEntry, DirFd, DirLock};
 pub use file::{FileFd, FileLock};
 pub use node::NodeFd;
 

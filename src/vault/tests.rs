@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::codec::entry::slot_file_name;
 use crate::codec::kdf::{KdfCost, Passphrase};
-use crate::codec::vault::{KeyFile, RecoveryCode};
+use crate::codec::vault::{KeyFile, RecoveryCode, SlotError, SlotKind};
 use crate::sys::fs::mutation::faults::{Plan, Scope, arm};
 
 /// An unlocked vault in a temporary directory.
@@ -56,7 +56,7 @@ fn options(bytes: &[u8]) -> InitOptions {
 fn unlock(path: &Path, bytes: &[u8]) -> Result<Vault, UnlockError> {
     LockedVault::open(path)
         .unwrap()
-        .unlock(&key(bytes), &CAPS)
+        .unlock(&key(bytes), &CAPS, SlotChoice::Any)
         .map_err(|failed| failed.error)
 }
 
@@ -74,13 +74,13 @@ fn a_new_vault_opens_with_what_it_was_made_with() {
     let info = locked.info();
     assert_eq!(info.description.fingerprint(), fingerprint);
     assert_eq!(info.slots.len(), 1);
-    assert_eq!(info.slots.first().unwrap().label(), "first");
+    assert_eq!(info.slots.first().unwrap().slot.label(), "first");
     assert!(info.odd.is_empty());
-    let vault = locked.unlock(&key(b"key"), &CAPS).unwrap();
+    let vault = locked.unlock(&key(b"key"), &CAPS, SlotChoice::Any).unwrap();
     assert_eq!(vault.fingerprint(), fingerprint);
     assert!(!vault.key_spans().is_empty());
     let error = unlock(&path, b"other").err().unwrap();
-    assert!(matches!(error, UnlockError::WrongCredential));
+    assert!(matches!(error, UnlockError::WrongCredential(_)));
 }
 
 #[test]
@@ -88,14 +88,24 @@ fn a_failed_attempt_gives_the_vault_back() {
     let temp = tempfile::tempdir().unwrap();
     init(temp.path(), &options(b"key")).unwrap();
     let locked = LockedVault::open(temp.path()).unwrap();
-    let failed = locked.unlock(&key(b"wrong"), &CAPS).err().unwrap();
+    let failed = locked
+        .unlock(&key(b"wrong"), &CAPS, SlotChoice::Any)
+        .err()
+        .unwrap();
     let recovery = Credential::Recovery(RecoveryCode::from_bytes([1; 32]));
-    let failed = failed.vault.unlock(&recovery, &CAPS).err().unwrap();
+    let failed = failed
+        .vault
+        .unlock(&recovery, &CAPS, SlotChoice::Any)
+        .err()
+        .unwrap();
     assert!(matches!(
         failed.error,
         UnlockError::NoSlotOfKind(SlotKind::Recovery)
     ));
-    failed.vault.unlock(&key(b"key"), &CAPS).unwrap();
+    failed
+        .vault
+        .unlock(&key(b"key"), &CAPS, SlotChoice::Any)
+        .unwrap();
 }
 
 #[test]
@@ -111,9 +121,15 @@ fn a_passphrase_opens_its_slot_unless_that_costs_too_much() {
     init(temp.path(), &options).unwrap();
     let locked = LockedVault::open(temp.path()).unwrap();
     let little = KdfCaps { ram_kib: 70_000 };
-    let failed = locked.unlock(&passphrase("right"), &little).err().unwrap();
+    let failed = locked
+        .unlock(&passphrase("right"), &little, SlotChoice::Any)
+        .err()
+        .unwrap();
     assert!(matches!(failed.error, UnlockError::Slot(SlotError::Kdf(_))));
-    failed.vault.unlock(&passphrase("right"), &CAPS).unwrap();
+    failed
+        .vault
+        .unlock(&passphrase("right"), &CAPS, SlotChoice::Any)
+        .unwrap();
 }
 
 #[test]
@@ -127,7 +143,7 @@ fn a_lock_is_held_once_and_goes_with_the_vault() {
         second.lock_exclusive(),
         Err(LockError::AlreadyLocked)
     ));
-    let vault = first.unlock(&key(b"key"), &CAPS).unwrap();
+    let vault = first.unlock(&key(b"key"), &CAPS, SlotChoice::Any).unwrap();
     assert!(matches!(
         second.lock_exclusive(),
         Err(LockError::AlreadyLocked)
@@ -185,7 +201,10 @@ fn a_damaged_description_is_refused() {
         fs::write(&file, &bad).unwrap();
         match LockedVault::open(temp.path()) {
             Err(error) => assert!(matches!(error, VaultError::Malformed(_))),
-            Ok(locked) => assert!(locked.unlock(&key(b"key"), &CAPS).is_err(), "byte {at}"),
+            Ok(locked) => assert!(
+                locked.unlock(&key(b"key"), &CAPS, SlotChoice::Any).is_err(),
+                "byte {at}"
+            ),
         }
     }
 }
@@ -226,7 +245,7 @@ fn bad_slots_are_reported_and_do_no_harm() {
         let found = why.iter().filter(|w| w.starts_with(expected)).count();
         assert_eq!(found, count, "{expected}: {why:?}");
     }
-    locked.unlock(&key(b"key"), &CAPS).unwrap();
+    locked.unlock(&key(b"key"), &CAPS, SlotChoice::Any).unwrap();
 }
 
 #[test]

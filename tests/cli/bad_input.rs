@@ -119,14 +119,10 @@ fn a_damaged_slot_is_damage_and_a_later_one_is_not() {
     let slot = place.slot();
     let bytes = std::fs::read(&slot).unwrap();
     let cases: &[(&str, Vec<u8>, i32)] = &[
-        ("empty", Vec::new(), code::VAULT_DAMAGED),
-        (
-            "cut",
-            bytes[..bytes.len() - 1].to_vec(),
-            code::VAULT_DAMAGED,
-        ),
-        ("too long", [&bytes[..], b"x"].concat(), code::VAULT_DAMAGED),
-        ("huge", vec![b'K'; 1 << 20], code::VAULT_DAMAGED),
+        ("empty", Vec::new(), code::SLOT_DAMAGED),
+        ("cut", bytes[..bytes.len() - 1].to_vec(), code::SLOT_DAMAGED),
+        ("too long", [&bytes[..], b"x"].concat(), code::SLOT_DAMAGED),
+        ("huge", vec![b'K'; 1 << 20], code::SLOT_DAMAGED),
         (
             "later version",
             [&bytes[..8], &[2], &bytes[9..]].concat(),
@@ -152,9 +148,9 @@ fn a_damaged_slot_is_damage_and_a_later_one_is_not() {
         assert_eq!(info["invalid"].as_array().unwrap().len(), 1, "{what}");
     }
     std::fs::remove_file(&slot).unwrap();
-    refused(&place, code::VAULT_DAMAGED, &["no key slots"]);
+    refused(&place, code::SLOT_DAMAGED, &["no key slots"]);
     std::fs::remove_dir(place.vault().join("keepfs.slots")).unwrap();
-    refused(&place, code::VAULT_DAMAGED, &["no key slots"]);
+    refused(&place, code::SLOT_DAMAGED, &["no key slots"]);
 }
 
 #[test]
@@ -168,7 +164,7 @@ fn a_slot_changed_in_any_bound_byte_does_not_open() {
         rewrite(&place.slot(), &good);
     }
     flip(&place.slot(), good.len() - 1);
-    refused(&place, code::VAULT_DAMAGED, &["damaged"]);
+    refused(&place, code::SLOT_DAMAGED, &["damaged"]);
 }
 
 #[test]
@@ -231,7 +227,7 @@ fn links_fifos_and_directories_where_files_belong_are_not_opened() {
         replace(&slot, with);
         place
             .mount(&[])
-            .failed(code::VAULT_DAMAGED, &["not a regular file"]);
+            .failed(code::SLOT_DAMAGED, &["not a regular file"]);
     }
 }
 

@@ -30,6 +30,12 @@ pub(crate) mod code {
     pub(crate) const NOT_EMPTY: i32 = 15;
     pub(crate) const KDF_COST: i32 = 16;
     pub(crate) const BACKING: i32 = 17;
+    pub(crate) const KEY_FILE: i32 = 18;
+    pub(crate) const SLOT_DAMAGED: i32 = 19;
+    pub(crate) const NO_SUCH_SLOT: i32 = 20;
+    pub(crate) const WEAK_PASSPHRASE: i32 = 21;
+    pub(crate) const BAD_RECOVERY: i32 = 22;
+    pub(crate) const NOT_CONFIRMED: i32 = 23;
 }
 
 /// How a run of the command ended.
@@ -99,6 +105,9 @@ pub(crate) fn keepfs(words: &[&str]) -> Command {
     command
         .args(words)
         .env_remove("KEEPFS_LOG")
+        .env_remove("CREDENTIALS_DIRECTORY")
+        .env_remove("XDG_STATE_HOME")
+        .env_remove("HOME")
         .stdin(Stdio::null());
     command
 }
@@ -165,7 +174,9 @@ impl Place {
     /// Prepares the command, run inside this place.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = keepfs(words);
-        command.current_dir(self.root());
+        command
+            .current_dir(self.root())
+            .env("XDG_STATE_HOME", self.root().join("state"));
         command
     }
 

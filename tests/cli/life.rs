@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use keepfs::codec::kdf::Passphrase;
+use keepfs::codec::vault::Credential;
 use keepfs::mount::{MountPlan, Trust, Writes};
 use keepfs::sys::mount::Audience;
 use keepfs::sys::process::{Process, Waited};
@@ -386,6 +388,7 @@ fn a_mount_nobody_waits_for_is_taken_off_again() {
         cache_timeout: Duration::ZERO,
         writes: Writes::Gathered,
         trust: Trust::Lenient,
+        slots: keepfs::vault::SlotChoice::Any,
     };
     let mut daemon = place
         .command(&["__daemon"])
@@ -397,9 +400,11 @@ fn a_mount_nobody_waits_for_is_taken_off_again() {
     // As if the command had been interrupted.
     drop(daemon.stdout.take());
     let mut pipe = daemon.stdin.take().unwrap();
-    let len = u32::try_from(PASSPHRASE.len()).unwrap();
+    let passphrase = Passphrase::from_bytes(PASSPHRASE.into()).unwrap();
+    let secret = Credential::Passphrase(passphrase).to_pipe();
+    let len = u32::try_from(secret.len()).unwrap();
     pipe.write_all(&len.to_le_bytes()).unwrap();
-    pipe.write_all(PASSPHRASE.as_bytes()).unwrap();
+    pipe.write_all(&secret).unwrap();
     pipe.write_all(&serde_json::to_vec(&plan).unwrap()).unwrap();
     drop(pipe);
     assert_eq!(daemon.wait().unwrap().code(), Some(code::FAILURE));

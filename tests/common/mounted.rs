@@ -24,7 +24,11 @@ pub(crate) fn keepfs() -> Command {
         PathBuf::from,
     );
     let mut command = Command::new(path);
-    command.stdin(Stdio::null());
+    // Without a home nothing is remembered outside the test.
+    command
+        .stdin(Stdio::null())
+        .env_remove("HOME")
+        .env_remove("XDG_STATE_HOME");
     command
 }
 

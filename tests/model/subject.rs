@@ -14,7 +14,7 @@ use keepfs::name::PlainName;
 use keepfs::types::{Caller, Fh, FileKind, Ino, RenameMode, SetTime};
 use keepfs::vault::file::SizeRule;
 use keepfs::vault::init::{InitOptions, init};
-use keepfs::vault::{LockedVault, Vault};
+use keepfs::vault::{LockedVault, SlotChoice, Vault};
 use keepfs::view::{
     Fallocate, FsError, HandleAccess, Mutability, OpenHow, SetAttr, Strictness, Truncate, View,
     ViewOptions, WriteCaller, XattrMode,
@@ -82,7 +82,11 @@ fn vault_of(geometry: Geometry) -> Arc<Vault> {
     init(backing.path(), &options).unwrap();
     let vault = LockedVault::open(backing.path())
         .unwrap()
-        .unlock(&passphrase(), &KdfCaps { ram_kib: 1 << 22 })
+        .unlock(
+            &passphrase(),
+            &KdfCaps { ram_kib: 1 << 22 },
+            SlotChoice::Any,
+        )
         .unwrap();
     let vault = Arc::new(vault);
     made.push((geometry.log2(), Arc::clone(&vault), backing));

@@ -35,6 +35,7 @@ pub(crate) fn slot_refusal(error: &SlotError) -> Refusal {
         SlotError::Kdf(KdfError::OutOfMemory { .. } | KdfError::PassphraseTooLong)
         | SlotError::Random(_) => &["this machine's fault"],
         SlotError::WrongKey => &["wrong-key"],
+        SlotError::VaultFileChanged(_) => &["vault-file-changed"],
         SlotError::NotAuthentic => &["wrap-damaged"],
         SlotError::FingerprintMismatch => &["fingerprint-mismatch"],
     })

@@ -1,9 +1,12 @@
 //! What opens a slot.
 
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::codec::kdf::{self, KdfCost, KdfError, Passphrase};
+use crate::codec::parts::Parts;
+use crate::codec::random::{self, RandomError};
+use crate::codec::recovery::RecoveryCode;
 use crate::codec::secret::Secret;
 
 /// Bytes of the salt of a slot.
@@ -57,7 +60,7 @@ impl std::fmt::Display for SlotKind {
         f.write_str(match self {
             Self::Passphrase => "passphrase",
             Self::KeyFile => "key file",
-            Self::PassphraseAndKeyFile => "passphrase and key file",
+            Self::PassphraseAndKeyFile => "passphrase with key file",
             Self::Recovery => "recovery code",
         })
     }
@@ -85,18 +88,15 @@ impl KeyFile {
             hash.copy_from_slice(&Sha256::digest(&*contents));
         })))
     }
-}
 
-/// A recovery code: 256 random bits.
-pub struct RecoveryCode(Secret<32>);
-
-impl RecoveryCode {
-    /// Takes over the 32 bytes of a recovery code and wipes them.
-    #[must_use]
-    pub fn from_bytes(mut code: [u8; 32]) -> Self {
-        let secret = Secret::make(|bytes| bytes.copy_from_slice(&code));
-        code.zeroize();
-        Self(secret)
+    /// Contents for a new key file: 64 random bytes.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub fn generate() -> Result<Zeroizing<[u8; 64]>, RandomError> {
+        let mut contents = Zeroizing::new([0; 64]);
+        random::fill(&mut *contents)?;
+        Ok(contents)
     }
 }
 
@@ -142,8 +142,56 @@ impl Credential {
                 ikm.extend_from_slice(kdf::argon2id(passphrase, salt, cost)?.bytes());
                 ikm.extend_from_slice(hash.bytes());
             }
-            Self::Recovery(RecoveryCode(code)) => ikm.extend_from_slice(code.bytes()),
+            Self::Recovery(code) => ikm.extend_from_slice(code.secret().bytes()),
         }
         Ok(ikm)
+    }
+    /// The credential as bytes, for the pipe to a process that unlocks in our
+    /// place; never for a file.
+    ///
+    /// ```text
+    /// kind (1) || SHA-256(key file) or recovery code (32), where the kind has it
+    ///          || passphrase, to the end, where the kind has it
+    /// ```
+    #[must_use]
+    pub fn to_pipe(&self) -> Zeroizing<Vec<u8>> {
+        let (fixed, passphrase): (Option<&Secret<32>>, &[u8]) = match self {
+            Self::Passphrase(passphrase) => (None, passphrase.bytes()),
+            Self::KeyFile(KeyFile(hash)) => (Some(hash), &[]),
+            Self::PassphraseAndKeyFile(passphrase, KeyFile(hash)) => {
+                (Some(hash), passphrase.bytes())
+            }
+            Self::Recovery(code) => (Some(code.secret()), &[]),
+        };
+        // Room for all: it never moves, which would leave a copy.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(33 + passphrase.len()));
+        bytes.push(self.kind().number());
+        bytes.extend(fixed.into_iter().flat_map(|secret| secret.bytes()));
+        bytes.extend_from_slice(passphrase);
+        bytes
+    }
+
+    /// What [`Self::to_pipe`] gave; `None` for any other bytes.
+    #[must_use]
+    pub fn from_pipe(bytes: &[u8]) -> Option<Self> {
+        let (&number, rest) = bytes.split_first()?;
+        let passphrase = |bytes: &[u8]| Passphrase::from_bytes(bytes.to_vec()).ok();
+        let fixed = |bytes: &[u8]| {
+            let mut parts = Parts::new(bytes);
+            Secret::make(|secret| *secret = *parts.take())
+        };
+        match SlotKind::from_number(number)? {
+            SlotKind::Passphrase => Some(Self::Passphrase(passphrase(rest)?)),
+            SlotKind::KeyFile if rest.len() == 32 => Some(Self::KeyFile(KeyFile(fixed(rest)))),
+            SlotKind::PassphraseAndKeyFile => {
+                let (hash, rest) = rest.split_at_checked(32)?;
+                let key_file = KeyFile(fixed(hash));
+                Some(Self::PassphraseAndKeyFile(passphrase(rest)?, key_file))
+            }
+            SlotKind::Recovery if rest.len() == 32 => {
+                Some(Self::Recovery(RecoveryCode::from_secret(fixed(rest))))
+            }
+            SlotKind::KeyFile | SlotKind::Recovery => None,
+        }
     }
 }

@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::codec::Sealed;
 use crate::codec::aead::{self, Ad, NONCE_LEN, Nonce, TAG_LEN};
+use crate::codec::geometry::Geometry;
 use crate::codec::kdf::{KdfCaps, KdfCost, KdfError};
 use crate::codec::keys::{self, KeyTree, MasterKey};
 use crate::codec::parts::Parts;
@@ -92,15 +93,23 @@ pub enum SlotError {
     /// Argon2id costs too much, too little or more memory than there is.
     #[error(transparent)]
     Kdf(#[from] KdfError),
-    /// What was offered is not what the slot was made with, or the slot or
-    /// `keepfs.vault` was changed; the two look the same.
+    /// What was offered is not what the slot was made with, or the slot was
+    /// changed; the two look the same.
     #[error("this does not open the key slot")]
     WrongKey,
+    /// The right key, but the vault was made with another chunk size than
+    /// `keepfs.vault` says.
+    #[error(
+        "the key is right, but keepfs.vault was changed: it must state chunks of {0} bytes; put a copy of the file back"
+    )]
+    VaultFileChanged(usize),
     /// The right key, but the wrapped master key is damaged.
     #[error("the key slot is damaged")]
     NotAuthentic,
-    /// The right key of another vault's file.
-    #[error("the key slot and keepfs.vault do not belong together")]
+    /// The right key, but not the one whose fingerprint `keepfs.vault` states.
+    #[error(
+        "the key is right, but the fingerprint in keepfs.vault is another: the file was changed; put a copy of it back"
+    )]
     FingerprintMismatch,
     /// No randomness.
     #[error(transparent)]
@@ -281,8 +290,8 @@ impl Slot {
         }
         let ikm = credential.ikm(&self.salt, &self.cost)?;
         let keys = SlotKeys::derive(&self.salt, &ikm, &self.bound, vault);
-        if !bool::from(keys.commit.bytes().ct_eq(&self.commit)) {
-            return Err(SlotError::WrongKey);
+        if !self.is_committed_by(&keys) {
+            return Err(self.wrong_key(vault, &ikm));
         }
         let (nonce, cipher, tag) =
             aead::split_message(&self.wrapped).expect("72 bytes are longer than nonce and tag");
@@ -293,6 +302,23 @@ impl Slot {
             MasterKey::from_secret(master.map_err(|aead::NotAuthentic| SlotError::NotAuthentic)?);
         check_fingerprint(&master, vault)?;
         Ok(master)
+    }
+
+    fn is_committed_by(&self, keys: &SlotKeys) -> bool {
+        keys.commit.bytes().ct_eq(&self.commit).into()
+    }
+
+    /// Tells a wrong key from a right one beside a `keepfs.vault` with another
+    /// chunk size: there are nine of them, and trying costs no Argon2id. Who
+    /// has no key learns nothing from it.
+    fn wrong_key(&self, vault: &VaultFile, ikm: &[u8]) -> SlotError {
+        let made_with = Geometry::all().find(|&geometry| {
+            let vault = vault.with_geometry(geometry);
+            self.is_committed_by(&SlotKeys::derive(&self.salt, ikm, &self.bound, &vault))
+        });
+        made_with.map_or(SlotError::WrongKey, |geometry| {
+            SlotError::VaultFileChanged(geometry.chunk_size())
+        })
     }
 
     /// Its id, by which its file is called.

@@ -8,12 +8,16 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags};
 use rustix::io::Errno;
 
-use super::file::FileFd;
+use super::file::{FileFd, FileLock};
 use super::mutation::{Mutation, mutate};
 use super::node::{NodeFd, proc_path};
 use super::{FsStat, Stat, kind_of, mode_bits, restart};
 use crate::sys::caller;
 use crate::types::{Access, FileKind, RenameMode};
+
+/// A lock on a directory, held until this is dropped.
+#[derive(Debug)]
+pub struct DirLock(#[expect(dead_code, reason = "held open for its lock")] OwnedFd);
 
 /// An open directory. Every name it takes is one component; others are `EINVAL`.
 ///
@@ -275,6 +279,17 @@ impl DirFd {
             }
         }
         Ok(())
+    }
+
+    /// Excludes every other open directory that this is called on, in any
+    /// process, until the lock is dropped; flock(2). Does not wait.
+    ///
+    /// # Errors
+    /// Those of openat(2), and what flock(2) says other than the three
+    /// expected answers.
+    pub fn try_lock(&self) -> io::Result<(FileLock, DirLock)> {
+        let fd = self.open_self(OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok((super::file::try_lock(&fd)?, DirLock(fd)))
     }
 
     /// fsync(2): the entries survive a power cut.

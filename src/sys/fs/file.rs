@@ -293,17 +293,21 @@ impl FileFd {
     /// # Errors
     /// What flock(2) says, other than the three expected answers.
     pub fn try_lock(&self) -> io::Result<FileLock> {
-        let asked =
-            restart(|| rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive));
-        match asked {
-            Ok(()) => Ok(FileLock::Held),
-            Err(Errno::WOULDBLOCK) => Ok(FileLock::Busy),
-            // EBADF: network file systems that need a writable descriptor.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL | Errno::BADF) => {
-                Ok(FileLock::Unsupported)
-            }
-            Err(error) => Err(error.into()),
+        try_lock(&self.fd)
+    }
+}
+
+/// flock(2) with `LOCK_EX | LOCK_NB`.
+pub(super) fn try_lock(fd: &OwnedFd) -> io::Result<FileLock> {
+    let asked = restart(|| rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive));
+    match asked {
+        Ok(()) => Ok(FileLock::Held),
+        Err(Errno::WOULDBLOCK) => Ok(FileLock::Busy),
+        // EBADF: network file systems that need a writable descriptor.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NOLCK | Errno::INVAL | Errno::BADF) => {
+            Ok(FileLock::Unsupported)
         }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::codec::geometry::Geometry;
 use crate::codec::kdf::{self, Passphrase};
+use crate::codec::recovery::RecoveryCode;
 use crate::codec::testing::bit_flips;
 use crate::codec::vault::create_vault;
-use crate::codec::vault::credential::{EmptyKeyFile, KeyFile, RecoveryCode};
+use crate::codec::vault::credential::{EmptyKeyFile, KeyFile};
 
 const COST: KdfCost = KdfCost {
     memory_kib: KdfCost::MIN_MEMORY_KIB,
