@@ -7,6 +7,7 @@ is which.
 import struct
 
 import keepfs_format as f
+import keepfs_recovery as r
 
 
 def counting(first: int, length: int) -> bytes:
@@ -29,6 +30,13 @@ class Block:
             parts[-1] += f"  {note}"
         for i, part in enumerate(parts):
             self.lines.append(f"{label if i == 0 else '':<22}{part}")
+
+    def groups(self, label: str, digits: "list[int]") -> None:
+        """The text of a code or share, in two lines."""
+        groups = r.groups_of(digits)
+        half = len(groups) // 2
+        self.put(label, "-".join(groups[:half]) + "-")
+        self.put("", "-".join(groups[half:]))
 
     def table(self, data: bytes, *fields) -> None:
         """A dump along its fields: (length, name)."""
@@ -92,6 +100,23 @@ def slot_example() -> str:
         (32, "salt"), (4, "m"), (4, "t"), (4, "p"), (4, "zero"), (2, "l"), (2, "e"), (6, "label"),
         (32, "commit"), (24, "nonce"), (32, "wrapped VMK"), (16, "tag"),
     )
+    return block.text()
+
+
+def recovery_example() -> str:
+    block = Block()
+    code, coefficients = KEYS.vmk, counting(0x61, 32)
+    digits = r.code_digits(code)
+    block.put("R", code)
+    block.put("52 digits", r.letters(digits), "without check digits and sum")
+    block.put("h[0..4]", r.letters_hash(digits)[:4])
+    block.groups("code", digits)
+    block.lines.append("")
+    block.lines.append("split with M = 2, N = 3, set = 0xa1b2; f(x) = R + coefficients * x:")
+    block.put("coefficients", coefficients)
+    for share in r.split(code, [coefficients], 3, 0xA1B2):
+        block.put(f"y of share {share.number}", share.y)
+        block.groups(f"share {share.number}", share.digits())
     return block.text()
 
 
@@ -220,6 +245,7 @@ def all_examples() -> "dict[str, str]":
         "vault": vault_example(),
         "fingerprint": f.fingerprint_text(KEYS["fingerprint"]) + "\n",
         "slot": slot_example(),
+        "recovery": recovery_example(),
         "geometry": geometry_example(),
         "header": header_example(),
         "chunk": chunk_example(),

@@ -93,8 +93,10 @@ def slot_cases(cases: Cases) -> None:
     case("foreign-relabelled", "the same, with this vault's id written over its own",
          put(BETA.slot, 32, ALPHA.keys.vault_id), "wrong-key", key_file=BETA.key_file)
     for log2 in (13, 16):
-        case(f"vault-chunk-{log2}", "keepfs.vault with another chunk size", plain, "wrong-key",
+        case(f"vault-chunk-{log2}", "keepfs.vault with another chunk size", plain, "vault-file-changed",
              vault_file=put(vault, 10, bytes([log2])), **key)
+    case("vault-chunk-wrong-key", "the same, and another key file: only the right one learns of it", plain, "wrong-key",
+         vault_file=put(vault, 10, b"\x0d"), key_file=BETA.key_file)
     case("vault-swapped", "keepfs.vault of another vault", plain, "foreign-vault", vault_file=BETA.file, **key)
     case("vault-fingerprint", "keepfs.vault with another fingerprint", plain, "fingerprint-mismatch",
          vault_file=flip(vault, 32), **key)

@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 try:
     import doc_examples
     import keepfs_format
+    import keepfs_recovery
     import vector_cases
 except ModuleNotFoundError as missing:
     sys.exit(f"vectors.py: {missing}; install python3-cryptography and python3-argon2")
@@ -98,6 +99,7 @@ def main() -> int:
     parser.add_argument("--write-doc", action="store_true", help="write the document's examples")
     chosen = parser.parse_args()
     keepfs_format.self_test()
+    keepfs_recovery.self_test()
     faults = []
     if chosen.write_doc:
         write_document()

@@ -17,6 +17,8 @@ mod harness;
 mod keys;
 #[path = "cli/life.rs"]
 mod life;
+#[path = "cli/memory.rs"]
+mod memory;
 #[path = "cli/recovery.rs"]
 mod recovery;
 #[path = "cli/words.rs"]

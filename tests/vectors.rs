@@ -25,7 +25,7 @@ use keepfs::codec::kdf::{KdfCaps, Passphrase};
 use keepfs::codec::keys::{FileKeys, KeyTree};
 use keepfs::codec::link::{self, LinkError};
 use keepfs::codec::names::{PinError, PinFile};
-use keepfs::codec::recovery::RecoveryCode;
+use keepfs::codec::recovery::{RecoveryCode, Share, Typed};
 use keepfs::codec::vault::VaultFile;
 use keepfs::codec::vault::credential::{Credential, KeyFile, SlotKind};
 use keepfs::codec::vault::slot::Slot;
@@ -35,7 +35,10 @@ use keepfs::types::{ChunkNo, CipherLen, DirId, FileId, PlainLen};
 use sha2::{Digest, Sha256};
 
 use case::{Case, RAM_KIB, Refusal, open_vault_of, run, same, unhex};
-use refusal::{header_refusal, name_refusal, slot_refusal, vault_refusal, xattr_refusal};
+use refusal::{
+    combine_refusal, header_refusal, name_refusal, named_group, recovery_refusal, slot_refusal,
+    vault_refusal, xattr_refusal,
+};
 
 // ------------------------------------------------------ sections 3, 4 and 5
 
@@ -133,6 +136,72 @@ fn slots() {
         same("cost", &cost.as_deref(), &case.find("cost"))?;
         let keys = KeyTree::derive(vault.vault_id(), &master);
         same("fingerprint", &keys.fingerprint(), &vault.fingerprint())
+    });
+}
+
+/// The letters that a person meant, as a program writes them.
+fn canonical(text: &str) -> String {
+    let letters = text
+        .to_uppercase()
+        .replace('O', "0")
+        .replace(['I', 'L'], "1");
+    letters
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric())
+        .collect()
+}
+
+fn typed(hex: &str) -> String {
+    String::from_utf8(unhex(hex)).unwrap()
+}
+
+#[test]
+fn recovery_codes_and_shares() {
+    run("recovery", |case| {
+        let text = typed(case.text("text"));
+        let parsed = match Typed::parse(&text) {
+            Ok(Typed::Incomplete { .. }) => Err(Refusal(&["incomplete"])),
+            Ok(whole) => Ok(whole),
+            Err(error) => {
+                let group = named_group(&error).map(|group| group.to_string());
+                same("group", &group.as_deref(), &case.find("group"))?;
+                Err(recovery_refusal(&error))
+            }
+        };
+        let written = match case.judge(parsed)? {
+            Some(Typed::Code(code)) => {
+                let written = code.to_text();
+                let secret = Credential::Recovery(code).to_pipe();
+                same("code", &secret[1..].to_vec(), &case.bytes("code"))?;
+                written
+            }
+            Some(Typed::Share(share)) => {
+                same("threshold", &share.threshold(), &case.number("threshold"))?;
+                same("number", &share.number(), &case.number("number"))?;
+                share.to_text()
+            }
+            Some(Typed::Incomplete { .. }) | None => return Ok(()),
+        };
+        same("letters", &written.replace('-', ""), &canonical(&text))
+    });
+}
+
+#[test]
+fn sets_of_shares() {
+    run("recovery-set", |case| {
+        let shares: Vec<Share> = case
+            .all("share")
+            .map(|hex| match Typed::parse(&typed(hex)).unwrap() {
+                Typed::Share(share) => share,
+                Typed::Code(_) | Typed::Incomplete { .. } => panic!("{}: no share", case.path),
+            })
+            .collect();
+        let combined = Share::combine(&shares).map_err(|error| combine_refusal(&error));
+        let Some(code) = case.judge(combined)? else {
+            return Ok(());
+        };
+        let secret = Credential::Recovery(code).to_pipe();
+        same("code", &secret[1..].to_vec(), &case.bytes("code"))
     });
 }
 
@@ -533,6 +602,8 @@ fn every_kind_has_its_test() {
         "name",
         "pin",
         "place",
+        "recovery",
+        "recovery-set",
         "slot",
         "slots",
         "vault",

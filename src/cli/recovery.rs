@@ -131,7 +131,13 @@ pub fn shown(text: &str, qr: Qr) -> Zeroizing<String> {
     if qr == Qr::Shown {
         // Upper-case letters, digits and hyphens: QR's compact alphabet.
         let code = QrCode::new(text).expect("95 characters fit into a QR code");
-        let drawn = Zeroizing::new(code.render::<Dense1x2>().build());
+        // Light on dark, as most terminals are.
+        let drawn = code
+            .render::<Dense1x2>()
+            .dark_color(Dense1x2::Light)
+            .light_color(Dense1x2::Dark)
+            .build();
+        let drawn = Zeroizing::new(drawn);
         shown.push('\n');
         shown.push_str(&drawn);
         shown.push('\n');

@@ -5,7 +5,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::secret::Secret;
+use super::secret::{Secret, wipe_stack};
 
 /// Longest that NFC makes a text in UTF-8, times; Unicode Standard Annex #15.
 const NFC_GROWTH: usize = 3;
@@ -209,11 +209,12 @@ pub(in crate::codec) fn argon2id(
         memory_kib: cost.memory_kib,
     })?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    Secret::try_make(|out| {
+    let derived = Secret::try_make(|out| {
         argon2.hash_password_into_with_memory(passphrase.bytes(), salt, out, &mut memory.0)
-    })
+    });
+    wipe_stack();
     // Everything else that Argon2 refuses was checked above.
-    .map_err(|_| KdfError::PassphraseTooLong)
+    derived.map_err(|_| KdfError::PassphraseTooLong)
 }
 
 /// The memory of one derivation. Wiped before it is given back: the last

@@ -15,7 +15,7 @@ use zeroize::Zeroize;
 use crate::types::{DirId, FileId, VaultId};
 
 use super::random::{self, RandomError};
-use super::secret::{MemorySpan, Secret};
+use super::secret::{MemorySpan, Secret, wipe_stack};
 
 const PREFIX: &[u8] = b"keepfs v1 ";
 const FILE_INFO: &[u8] = b"keepfs v1 file";
@@ -94,6 +94,14 @@ impl KeyTree {
     /// Derives every key; each has its own label.
     #[must_use]
     pub fn derive(vault_id: VaultId, master: &MasterKey) -> Self {
+        let tree = Self::derive_all(vault_id, master);
+        wipe_stack();
+        tree
+    }
+
+    /// Never inlined, so that all of its stack is below that of its caller.
+    #[inline(never)]
+    fn derive_all(vault_id: VaultId, master: &MasterKey) -> Self {
         let tree = Hkdf::<Sha256>::new(Some(vault_id.bytes()), master.0.bytes());
         let mut root = [0; 16];
         expand(&tree, &[PREFIX, b"root"], &mut root);

@@ -41,10 +41,9 @@ pub enum Typed {
     Code(RecoveryCode),
     /// A whole share of one.
     Share(Share),
-    /// The beginning of either; this many groups more are to come, or none are
-    /// known yet.
+    /// The beginning of either.
     Incomplete {
-        /// Groups to come; `None` before the first.
+        /// Groups to come; `None` before the first one, which tells which it is.
         missing: Option<usize>,
     },
 }
@@ -283,7 +282,8 @@ impl Typed {
     /// # Errors
     /// [`RecoveryTextError`], as early as it shows.
     pub fn parse(text: &str) -> Result<Self, RecoveryTextError> {
-        let Some(kind) = letters::first_bits(text)? else {
+        let typed = letters::read(text)?;
+        let Some(kind) = typed.first_bits()? else {
             return Ok(Self::Incomplete { missing: None });
         };
         let len = match kind {
@@ -291,7 +291,7 @@ impl Typed {
             KIND_SHARE => SHARE_LETTERS,
             unknown => return Err(RecoveryTextError::UnknownKind(unknown)),
         };
-        let mut bits = match letters::decode(text, len)? {
+        let mut bits = match letters::decode(&typed, len)? {
             letters::Decoded::Whole(bits) => bits,
             letters::Decoded::Incomplete { missing } => {
                 return Ok(Self::Incomplete {

@@ -58,6 +58,15 @@ impl<const N: usize> Drop for Secret<N> {
     }
 }
 
+/// Overwrites what functions that have returned left on the stack below the
+/// caller: hashes and ciphers leave copies of keys there, which whatever is
+/// built there next would carry on to the heap.
+#[inline(never)]
+pub(in crate::codec) fn wipe_stack() {
+    let mut room = [0u8; 64 * 1024];
+    room.zeroize();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 use keepfs::codec::header::HeaderError;
 use keepfs::codec::kdf::KdfError;
 use keepfs::codec::names::NameError;
+use keepfs::codec::recovery::{CombineError, LettersError, RecoveryTextError};
 use keepfs::codec::vault::VaultFileError;
 use keepfs::codec::vault::slot::SlotError;
 use keepfs::codec::xattr::XattrError;
@@ -38,6 +39,40 @@ pub(crate) fn slot_refusal(error: &SlotError) -> Refusal {
         SlotError::VaultFileChanged(_) => &["vault-file-changed"],
         SlotError::NotAuthentic => &["wrap-damaged"],
         SlotError::FingerprintMismatch => &["fingerprint-mismatch"],
+    })
+}
+
+pub(crate) fn recovery_refusal(error: &RecoveryTextError) -> Refusal {
+    Refusal(match error {
+        RecoveryTextError::Letters(LettersError::BadLetter { .. }) => &["bad-letter"],
+        RecoveryTextError::Letters(LettersError::GroupLength { .. }) => &["group-length"],
+        RecoveryTextError::Letters(LettersError::BadGroup { .. }) => &["bad-group"],
+        RecoveryTextError::Letters(LettersError::BadSum) => &["bad-sum"],
+        RecoveryTextError::Letters(LettersError::TooLong { .. }) => &["too-long"],
+        RecoveryTextError::UnknownKind(_) => &["unknown-kind"],
+        RecoveryTextError::BadShare => &["bad-share"],
+    })
+}
+
+/// The group that a person is told to look at.
+pub(crate) fn named_group(error: &RecoveryTextError) -> Option<usize> {
+    match error {
+        RecoveryTextError::Letters(
+            LettersError::BadLetter { group, .. }
+            | LettersError::GroupLength { group, .. }
+            | LettersError::BadGroup { group },
+        ) => Some(*group),
+        RecoveryTextError::Letters(LettersError::BadSum | LettersError::TooLong { .. })
+        | RecoveryTextError::UnknownKind(_)
+        | RecoveryTextError::BadShare => None,
+    }
+}
+
+pub(crate) fn combine_refusal(error: &CombineError) -> Refusal {
+    Refusal(match error {
+        CombineError::TooFew { .. } => &["too-few"],
+        CombineError::OtherSet => &["other-set"],
+        CombineError::SameNumber(_) => &["same-number"],
     })
 }
 

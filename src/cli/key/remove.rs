@@ -46,9 +46,9 @@ pub fn remove(words: &RemoveArgs) -> anyhow::Result<()> {
     editor.remove(id, vault.info().description)?;
     print(&format!(
         "Removed the key slot {id}.\n\
-         Whoever kept a copy of its file, as the vault's provider may have, and knows its\n\
-         passphrase can still open the vault. If that passphrase got out, make a new vault\n\
-         (keepfs init), copy the files over and delete this one.\n"
+         Whoever kept a copy of its file, as the vault's provider may have, and has the secret\n\
+         it takes can still open the vault. If that secret got out, make a new vault (keepfs\n\
+         init), copy the files over and delete this one.\n"
     ))
 }
 

@@ -92,22 +92,35 @@ pub(super) fn encode(symbols: &Symbols) -> Zeroizing<String> {
     text
 }
 
-/// The first four bits, which say what the rest is; `None` for no text.
-pub(super) fn first_bits(text: &str) -> Result<Option<u8>, LettersError> {
-    let first = text.chars().find(|&letter| !separates(letter));
-    first
-        .map(|letter| value(letter, 0).map(|symbol| symbol >> 1))
-        .transpose()
+/// A text whose letters are all known, and whose pieces have good lengths.
+pub(super) struct Letters(Symbols);
+
+/// Reads every letter of a text.
+pub(super) fn read(text: &str) -> Result<Letters, LettersError> {
+    symbols(text).map(Letters)
+}
+
+impl Letters {
+    /// The first four bits, which say what the rest is; `None` before the
+    /// first group is whole, since until then nothing checks them.
+    pub(super) fn first_bits(&self) -> Result<Option<u8>, LettersError> {
+        let Some([group @ .., checks]) = self.0.first_chunk::<CHECKED_GROUP>() else {
+            return Ok(None);
+        };
+        if check(0, group) != *checks {
+            return Err(LettersError::BadGroup { group: 1 });
+        }
+        Ok(Some(group[0] >> 1))
+    }
 }
 
 /// Reads the text of `len` digits that carry bits.
-pub(super) fn decode(text: &str, len: usize) -> Result<Decoded, LettersError> {
+pub(super) fn decode(typed: &Letters, len: usize) -> Result<Decoded, LettersError> {
     let groups = len / GROUP + 1;
-    let typed = symbols(text)?;
-    if typed.len() > groups * CHECKED_GROUP {
+    if typed.0.len() > groups * CHECKED_GROUP {
         return Err(LettersError::TooLong { groups });
     }
-    let (whole, _begun) = typed.as_chunks::<CHECKED_GROUP>();
+    let (whole, _begun) = typed.0.as_chunks::<CHECKED_GROUP>();
     let mut symbols = Zeroizing::new(Vec::with_capacity(len + GROUP));
     for (number, [group @ .., checks]) in whole.iter().enumerate() {
         if check(number, group) != *checks {

@@ -34,7 +34,7 @@ use crate::codec::kdf::{KdfCaps, KdfCost, KdfError};
 use crate::codec::keys::{self, KeyTree, MasterKey};
 use crate::codec::parts::Parts;
 use crate::codec::random::{self, RandomError};
-use crate::codec::secret::Secret;
+use crate::codec::secret::{Secret, wipe_stack};
 use crate::types::{SlotId, VaultId};
 
 use super::VaultFile;
@@ -270,6 +270,19 @@ impl Slot {
     /// # Errors
     /// All but those of [`Self::parse`] and `Random`.
     pub fn unwrap(
+        &self,
+        vault: &VaultFile,
+        credential: &Credential,
+        caps: &KdfCaps,
+    ) -> Result<MasterKey, SlotError> {
+        let master = self.try_unwrap(vault, credential, caps);
+        wipe_stack();
+        master
+    }
+
+    /// Never inlined, so that all of its stack is below that of its caller.
+    #[inline(never)]
+    fn try_unwrap(
         &self,
         vault: &VaultFile,
         credential: &Credential,
