@@ -151,6 +151,11 @@ fn slots() {
 }
 
 #[test]
+fn recovery_texts() {
+    run("recovery", bodies::recovery, 5000, Mutants::Anything);
+}
+
+#[test]
 #[ignore = "replaces the seed corpus; for use after a change of the format, twice: \
             the first run makes the keys that the second compiles in"]
 fn write_seeds() {

@@ -10,6 +10,7 @@ use keepfs::codec::kdf::KdfCaps;
 use keepfs::codec::keys::KeyTree;
 use keepfs::codec::link::target_plain_len;
 use keepfs::codec::names::{PIN_RECORD_LEN, PinFile};
+use keepfs::codec::recovery::Typed;
 use keepfs::codec::vault::{Credential, KeyFile, Slot, SlotKind, VaultFile};
 use keepfs::codec::xattr::XattrOwner;
 use keepfs::name::{PlainName, RawName};
@@ -236,6 +237,23 @@ pub(crate) fn slots(keys: &KeyTree, bytes: &[u8]) -> Verdict {
             Refused
         }
     }
+}
+
+/// Recovery codes and shares as people type them: what is accepted is written
+/// in one form, which is accepted too.
+pub(crate) fn recovery(_: &KeyTree, bytes: &[u8]) -> Verdict {
+    let text = String::from_utf8_lossy(bytes);
+    let written = match Typed::parse(&text) {
+        Ok(Typed::Code(code)) => code.to_text(),
+        Ok(Typed::Share(share)) => share.to_text(),
+        Ok(Typed::Incomplete { .. }) | Err(_) => return Refused,
+    };
+    match Typed::parse(&written) {
+        Ok(Typed::Code(code)) => assert_eq!(code.to_text(), written),
+        Ok(Typed::Share(share)) => assert_eq!(share.to_text(), written),
+        Ok(Typed::Incomplete { .. }) | Err(_) => panic!("not read back: {}", *written),
+    }
+    Accepted
 }
 
 fn split_at_nul(bytes: &[u8]) -> (&[u8], &[u8]) {

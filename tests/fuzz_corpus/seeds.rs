@@ -31,7 +31,8 @@ pub(crate) fn keys() -> (Vec<u8>, Vec<u8>) {
     )
 }
 
-/// All seeds but the keys.
+/// All seeds but the keys, and but the recovery texts: those are the example of
+/// docs/FORMAT.md and need no keys.
 pub(crate) fn all() -> Vec<Seed> {
     [
         vaults(),
