@@ -7,6 +7,7 @@ debian_tools=(
     setfattr:attr
     setfacl:acl
     sqlite3:sqlite3
+    strace:strace
     git:git
     python3:python3
     tar:tar

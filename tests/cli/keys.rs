@@ -2,8 +2,12 @@
 
 use std::fs::{read, write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+use keepfs::codec::kdf::KdfCaps;
+use keepfs::codec::vault::{Credential, KeyFile};
+use keepfs::vault::{LockedVault, SlotChoice};
 use serde_json::Value;
 
 use crate::harness::*;
@@ -620,6 +624,107 @@ fn two_commands_do_not_change_the_keys_at_once() {
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).current_dir(place.vault());
     run(&mut shell, b"").failed(code::BUSY, &["another keepfs"]);
+}
+
+/// The key files, of those given, that open the vault `v` in `place`.
+fn opening<'a>(place: &Place, vault: &str, keys: &[&'a str]) -> Vec<&'a str> {
+    let locked = LockedVault::open(&place.root().join(vault)).unwrap();
+    let caps = KdfCaps { ram_kib: 1 << 20 };
+    let opens = |key: &&&str| {
+        let contents = read(place.root().join(key)).unwrap();
+        let credential = Credential::KeyFile(KeyFile::from_bytes(contents).unwrap());
+        locked
+            .open_slot(&credential, &caps, SlotChoice::Any)
+            .is_ok()
+    };
+    keys.iter().filter(opens).copied().collect()
+}
+
+/// A real kill, by strace(1), at the n-th of each system call that changes the
+/// backing, before it takes effect.
+#[test]
+fn keys_survive_kill_9() {
+    let place = with_key_file();
+    for key in ["second", "third"] {
+        write(place.root().join(key), key).unwrap();
+    }
+    let words = [
+        "key",
+        "add",
+        "v",
+        "--keyfile",
+        "key",
+        "--new-keyfile",
+        "second",
+        "--label",
+        "b",
+    ];
+    place.run(&words).done();
+    let second = id(&place, "b");
+    let commands: [(&[&str], &[&str]); 3] = [
+        (
+            &[
+                "key",
+                "add",
+                "w",
+                "--keyfile",
+                "key",
+                "--new-keyfile",
+                "third",
+            ],
+            &["key", "second"],
+        ),
+        (
+            &[
+                "key",
+                "change",
+                "w",
+                "--keyfile",
+                "second",
+                "--new-keyfile",
+                "third",
+            ],
+            &["key"],
+        ),
+        (&["key", "remove", "--yes", "w", &second], &["key"]),
+    ];
+    for (command, untouched) in commands {
+        let mut killed = 0;
+        for call in ["openat", "pwritev", "fsync", "renameat2", "unlinkat"] {
+            for nth in 1.. {
+                let copied = Command::new("sh")
+                    .args(["-c", "rm -rf w && cp -r v w"])
+                    .current_dir(place.root())
+                    .status();
+                assert!(copied.unwrap().success());
+                let inject = format!("inject={call}:signal=KILL:when={nth}");
+                let mut strace = Command::new("strace");
+                let trace = format!("trace={call}");
+                strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]);
+                strace
+                    .arg(program())
+                    .args(command)
+                    .current_dir(place.root());
+                // Nothing is remembered: that would be more calls to kill.
+                strace.env_remove("HOME").env_remove("XDG_STATE_HOME");
+                let ended = strace
+                    .output()
+                    .expect("strace is needed by this test")
+                    .status;
+                let opening = opening(&place, "w", &["key", "second", "third"]);
+                let at = format!("{command:?} killed at {call} {nth}: {opening:?}");
+                assert!(untouched.iter().all(|key| opening.contains(key)), "{at}");
+                let concerned = opening.contains(&"second") || opening.contains(&"third");
+                assert!(concerned || command[1] == "remove", "{at}");
+                if ended.success() {
+                    break;
+                }
+                assert_eq!(ended.signal().or(ended.code()), Some(9), "{at}");
+                killed += 1;
+            }
+        }
+        assert!(killed >= 4, "{command:?}: {killed} kills");
+    }
 }
 
 #[test]
