@@ -9,7 +9,7 @@
 //! | [`unlock`] | what opens a vault, and opening it |
 //! | [`new_key`] | what shall open it from now on; [`cost`], [`strength`] |
 //! | [`passphrase`], [`key_file`], [`recovery`] | where secrets come from |
-//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`] | the commands |
+//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`], [`check`] | the commands |
 //! | [`slots`] | key slots as people and scripts see them |
 //! | [`remember`] | which slot opened a vault last |
 //! | [`progress`] | a sign of life while something takes long |
@@ -18,6 +18,7 @@
 //! | [`exit`] | the exit codes |
 
 pub mod args;
+pub mod check;
 pub mod cost;
 pub mod exit;
 pub mod info;
@@ -95,6 +96,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Unmount(words) => unmount::run(&words),
         Command::Info(words) => info::run(&words),
         Command::Key(command) => key::run(command),
+        Command::Check(words) => check::run(&words),
         Command::Status(words) => status::run(&words),
         Command::Completions(words) => pages::completions(&words),
         Command::Man(words) => pages::man(&words),

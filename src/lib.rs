@@ -10,6 +10,7 @@
 //! | 2 | [`store`] | the backing directory: takes ciphertext only |
 //! | 3 | [`vault`] | an unlocked vault: directories and files in plain terms |
 //! | 4 | [`view`] | file-system operations over inodes and handles |
+//! | 4 | [`check`] | is a vault whole? the walk that reads everything |
 //! | 5 | [`fuse`] | the adapter between the kernel and the view |
 //! | 6 | [`mount`] | life of a mount: ready, signals, unmount |
 //! | 7 | [`cli`] | what was typed, what it means, how it ended |
@@ -23,6 +24,7 @@ pub mod sys;
 pub mod store;
 pub mod vault;
 
+pub mod check;
 pub mod view;
 
 pub mod fuse;

@@ -7,7 +7,7 @@
 //! | [`mod@init`] | a new vault |
 //! | [`slots`] | the ways in: reading, trying, adding and removing key slots |
 //! | [`dir`] | directories: names, ids, pins |
-//! | [`file`] | regular files: chunks, holes, seals |
+//! | [`mod@file`] | regular files: chunks, holes, seals |
 
 pub mod dir;
 pub mod file;

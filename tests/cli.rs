@@ -11,6 +11,8 @@
 
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/check.rs"]
+mod check;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/keys.rs"]

@@ -51,6 +51,8 @@ pub enum Command {
     Unmount(UnmountArgs),
     /// Show what a vault says about itself; needs no passphrase
     Info(InfoArgs),
+    /// Look whether a vault is whole; needs no mount and changes nothing
+    Check(CheckArgs),
     /// List, add, change and remove what opens a vault
     #[command(subcommand)]
     Key(KeyCommand),
@@ -206,6 +208,34 @@ pub struct InfoArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `keepfs check`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Reads every file of the vault and proves every name, header, chunk and seal. What
+is wrong is printed a finding a line, with what is lost, the path in the vault's
+directory and the plain path where it is known.
+
+It ends with 0 if nothing is lost, with 24 if something is or cannot be proven
+whole, and with 25 if something could not be read.
+
+Examples:
+  keepfs check ~/Sync/private
+  keepfs check --quick --passfile key /srv/vault
+  keepfs check --json ~/Sync/private | jq -r '.findings[].plain_path'")]
+pub struct CheckArgs {
+    /// The vault's directory
+    pub vault: PathBuf,
+    /// Look at names, headers and lengths only, not at the contents
+    #[arg(long)]
+    pub quick: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What opens the vault.
+    #[command(flatten)]
+    pub unlock: UnlockArgs,
 }
 
 /// `keepfs status`

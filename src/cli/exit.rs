@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use super::check::CheckFailed;
 use super::key::KeyError;
 use super::key_file::KeyFileError;
 use super::mount::SlotsError;
@@ -79,6 +80,8 @@ exits! {
     WeakPassphrase = 21, "the new passphrase is weaker than --require-strength asks for";
     BadRecovery = 22, "the recovery code or a share is mistyped, incomplete or of another set";
     NotConfirmed = 23, "somebody was asked to confirm and did not";
+    DamageFound = 24, "check: something is lost, or cannot be proven whole";
+    NotAllChecked = 25, "check: something could not be read";
 }
 
 impl From<Exit> for ExitCode {
@@ -124,6 +127,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         UnlockRefused => |refused: &UnlockRefused| of_unlock(&refused.error),
         SlotEditError => of_slot_edit,
         KeyError => of_key,
+        CheckFailed => of_check,
+        LockError => of_lock,
         SlotError => of_slot,
         SlotsError => of_slots,
         PointError => of_point,
@@ -280,6 +285,13 @@ fn of_key(error: &KeyError) -> Exit {
         KeyError::NotConfirmed | KeyError::NobodyToAsk => Exit::NotConfirmed,
         KeyError::Odd(_) => Exit::SlotDamaged,
         KeyError::WouldLockOut => Exit::NoSuchSlot,
+    }
+}
+
+fn of_check(error: &CheckFailed) -> Exit {
+    match error {
+        CheckFailed::Damage { .. } => Exit::DamageFound,
+        CheckFailed::Unread(_) => Exit::NotAllChecked,
     }
 }
 

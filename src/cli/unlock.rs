@@ -10,7 +10,7 @@ use crate::codec::kdf::{KdfCaps, Passphrase};
 use crate::codec::vault::{Credential, KeyFile, SlotKind};
 use crate::mount::table::printable;
 use crate::sys::process;
-use crate::vault::{LockedVault, OpenedSlot, SlotChoice, UnlockError};
+use crate::vault::{LockedVault, OpenedSlot, SlotChoice, UnlockError, Vault};
 
 /// What this machine can pay for a passphrase.
 #[must_use]
@@ -118,6 +118,30 @@ pub fn open(words: &UnlockArgs, path: &Path, vault: &LockedVault) -> anyhow::Res
         Credential::Passphrase(_) | Credential::Recovery(_) => None,
     };
     Ok(Unlocked { opened, key_file })
+}
+
+/// Unlocks the vault in this process, to read it. The keys are locked in
+/// memory.
+///
+/// # Errors
+/// Nothing could be read, or it opens nothing.
+pub fn vault(words: &UnlockArgs, path: &Path, locked: LockedVault) -> anyhow::Result<Vault> {
+    process::forbid_dumps()?;
+    let choice = choice(words, &locked)?;
+    let credential = credential(words, &locked, choice)?;
+    let waiting = Waiting::begin("Unlocking");
+    let vault = locked
+        .unlock(&credential, &caps(), choice)
+        .map_err(|failed| UnlockRefused::new(path, failed.error))?;
+    drop(waiting);
+    for span in vault.key_spans() {
+        if let Err(error) = process::protect_span(span.addr, span.len) {
+            tracing::warn!("the keys may reach swap space: {error}");
+            break;
+        }
+    }
+    remember::store(vault.vault_id(), vault.opened_by());
+    Ok(vault)
 }
 
 /// [`open`] with a credential at hand.

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | this file | looking up, opening, creating and removing by name |
 //! | `list` | listings, and whether a directory's id is the right one |
+//! | `audit` | every entry of the backing told apart, for `check` |
 //! | `pins` | reading and writing the pin of a directory |
 //! | `rename` | renames, which may need pins |
 //!
@@ -22,6 +23,7 @@
 //! in it away, and afterwards goes on with [`VaultDir::after_move`]. An id is
 //! as fresh as the last [`VaultDir::open_child`] or [`VaultDir::refresh`].
 
+mod audit;
 mod list;
 mod pins;
 mod rename;
@@ -30,6 +32,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use audit::{Audited, Meaning, PinStanding, Under};
 pub use list::{Listed, Listing};
 pub use rename::{Moved, Renamed};
 

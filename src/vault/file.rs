@@ -7,7 +7,7 @@
 //! * `resize`: longer, shorter, holes punched, space reserved
 //! * `empty`: the image of a file without content
 //! * `mend`: what a failure left, put right
-//! * `verify`: the seal recomputed from the backing
+//! * `verify`: every chunk and the seal, as the backing holds them
 //!
 //! **Locks**, in the order they are taken: a range of chunks
 //! ([`ranges::RangeLock`]; `tail` for whatever changes the length or the last
@@ -36,6 +36,7 @@ use self::empty::empty_image;
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
+pub use self::verify::{Contents, SealVerdict};
 use crate::codec::RandomError;
 use crate::codec::batch::{ChunkDamage, SealError, SealSum};
 use crate::codec::geometry::Geometry;
@@ -363,6 +364,13 @@ impl File {
     #[must_use]
     pub fn size(&self) -> PlainLen {
         PlainLen::new(self.size.load(Ordering::Acquire))
+    }
+
+    /// Whether the header on the backing says OPEN: whoever wrote the file did
+    /// not come to its end.
+    #[must_use]
+    pub fn says_open(&self) -> bool {
+        self.state.lock().header.open == OpenFlag::Open
     }
 
     /// The id that names its keys.

@@ -36,6 +36,7 @@ pub(crate) mod code {
     pub(crate) const WEAK_PASSPHRASE: i32 = 21;
     pub(crate) const BAD_RECOVERY: i32 = 22;
     pub(crate) const NOT_CONFIRMED: i32 = 23;
+    pub(crate) const DAMAGE_FOUND: i32 = 24;
 }
 
 /// How a run of the command ended.

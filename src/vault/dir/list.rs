@@ -140,14 +140,18 @@ impl VaultDir {
         }
     }
 
-    fn open_short(&self, vault: &Vault, short: &ShortName) -> Option<(PlainName, DirId)> {
+    pub(super) fn open_short(
+        &self,
+        vault: &Vault,
+        short: &ShortName,
+    ) -> Option<(PlainName, DirId)> {
         self.ids().find_map(|id| {
             let name = vault.keys().open_name(id, short).ok()?;
             Some((name, id))
         })
     }
 
-    fn open_long(&self, vault: &Vault, long: &LongName) -> Option<(PlainName, DirId)> {
+    pub(super) fn open_long(&self, vault: &Vault, long: &LongName) -> Option<(PlainName, DirId)> {
         let side = self.store.read_side(long).ok()?;
         self.ids().find_map(|id| {
             let name = vault.keys().open_long_name(id, long, &side).ok()?;

@@ -45,6 +45,11 @@ fn explain(error: io::Error) -> DirError {
 }
 
 impl RawPin {
+    /// Whether there is none.
+    pub(super) fn is_absent(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// The id that the pin states for a directory at `place`.
     pub(super) fn opens_at(&self, vault: &Vault, place: DirId) -> Result<Option<DirId>, DirError> {
         match &self.0 {

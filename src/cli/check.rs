@@ -1,0 +1,237 @@
+//! `keepfs check`
+
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::args::CheckArgs;
+use super::progress::Waiting;
+use super::slots::InvalidReport;
+use super::{mount, unlock};
+use crate::check::{Depth, Finding, Loss, Report, Trouble, check, measure};
+use crate::mount::table::printable;
+use crate::sys::process;
+use crate::vault::{LockError, LockedVault, Vault};
+
+/// Why a check that was carried out is no success.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckFailed {
+    /// Something is lost, or cannot be proven whole.
+    #[error(
+        "the vault is not whole: {lost} objects damaged or lost, {unproven} not proven, {invalid_slots} strange files among its keys"
+    )]
+    Damage {
+        /// Objects of which a part or all is lost.
+        lost: usize,
+        /// Objects that may be whole.
+        unproven: usize,
+        /// Files in `keepfs.slots` that are no slots.
+        invalid_slots: usize,
+    },
+    /// Something could not be read.
+    #[error("not everything could be checked: {0} objects could not be read")]
+    Unread(usize),
+}
+
+/// What `--json` prints. Fields are added, never changed.
+#[derive(Serialize)]
+struct JsonReport {
+    vault: String,
+    depth: &'static str,
+    directories: u64,
+    files: u64,
+    symlinks: u64,
+    special: u64,
+    bytes: u64,
+    seconds: f64,
+    findings: Vec<JsonFinding>,
+    /// Entries of `keepfs.slots` that are no valid slot.
+    invalid_slots: Vec<InvalidReport>,
+}
+
+#[derive(Serialize)]
+struct JsonFinding {
+    kind: &'static str,
+    /// What is lost: nothing, unproven, unknown, part or whole.
+    loss: &'static str,
+    cipher_path: String,
+    /// Null where the name is not known.
+    plain_path: Option<String>,
+    what: String,
+    advice: &'static str,
+    /// Runs of damaged chunks, first and last of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    chunks: Vec<(u64, u64)>,
+}
+
+impl JsonReport {
+    fn new(
+        words: &CheckArgs,
+        report: &Report,
+        invalid_slots: Vec<InvalidReport>,
+        time: Duration,
+    ) -> Self {
+        let counts = &report.counts;
+        Self {
+            vault: printable(words.vault.as_os_str()),
+            depth: if words.quick { "quick" } else { "full" },
+            directories: counts.directories,
+            files: counts.files,
+            symlinks: counts.symlinks,
+            special: counts.special,
+            bytes: counts.bytes,
+            seconds: time.as_secs_f64(),
+            findings: report.findings.iter().map(JsonFinding::new).collect(),
+            invalid_slots,
+        }
+    }
+}
+
+impl JsonFinding {
+    fn new(finding: &Finding) -> Self {
+        let runs: &[_] = if let Trouble::Chunks(contents) = &finding.trouble {
+            &contents.damaged
+        } else {
+            &[]
+        };
+        Self {
+            kind: finding.trouble.word(),
+            loss: finding.trouble.loss().word(),
+            cipher_path: path(&finding.cipher_path),
+            plain_path: finding.plain_path.as_deref().map(path),
+            what: finding.trouble.to_string(),
+            advice: finding.trouble.advice(),
+            chunks: runs
+                .iter()
+                .map(|(first, last)| (first.get(), last.get()))
+                .collect(),
+        }
+    }
+}
+
+/// `keepfs check`
+///
+/// # Errors
+/// The vault cannot be opened; [`CheckFailed`].
+pub fn run(words: &CheckArgs) -> anyhow::Result<()> {
+    let failed = || {
+        let vault = printable(words.vault.as_os_str());
+        format!("cannot check the vault {vault}")
+    };
+    let locked = LockedVault::open(&words.vault).with_context(failed)?;
+    mount::check_slots(&locked.info()).with_context(failed)?;
+    match locked.lock_exclusive() {
+        Ok(()) => {}
+        Err(error @ LockError::LocksUnsupported) => tracing::warn!("{error}"),
+        Err(error @ (LockError::AlreadyLocked | LockError::Backing(_))) => {
+            let advice = "unmount it first: what changes meanwhile would look like damage";
+            return Err(anyhow::Error::new(error).context(advice)).with_context(failed);
+        }
+    }
+    let invalid: Vec<InvalidReport> = locked.info().odd.iter().map(InvalidReport::new).collect();
+    let vault = unlock::vault(&words.unlock, &words.vault, locked)?;
+    if let Err(error) = process::raise_descriptor_limit() {
+        tracing::debug!("the limit on open files stays low: {error}");
+    }
+    let depth = if words.quick {
+        Depth::Quick
+    } else {
+        Depth::Full
+    };
+    let start = Instant::now();
+    let bar = bar(&vault, depth);
+    let report = check(&vault, depth, &|bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    let outcome = conclude(&report, invalid.len());
+    let time = start.elapsed();
+    if words.json {
+        super::print_json(&JsonReport::new(words, &report, invalid, time))?;
+    } else {
+        super::print(&shown(&report, &invalid, time))?;
+    }
+    Ok(outcome?)
+}
+
+/// A bar with bytes, rate and the time that remains, on a terminal.
+fn bar(vault: &Vault, depth: Depth) -> ProgressBar {
+    if depth == Depth::Quick || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let waiting = Waiting::begin("Counting");
+    let total = measure(vault);
+    drop(waiting);
+    let bar = ProgressBar::new(total);
+    let template = "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} to go";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// What the findings together mean.
+fn conclude(report: &Report, invalid_slots: usize) -> Result<(), CheckFailed> {
+    let with = |wanted: &[Loss]| {
+        let losses = report.findings.iter().map(|finding| finding.trouble.loss());
+        losses.filter(|loss| wanted.contains(loss)).count()
+    };
+    let lost = with(&[Loss::Part, Loss::Whole]);
+    let unproven = with(&[Loss::Unproven]);
+    let unread = with(&[Loss::Unknown]);
+    if lost + unproven + invalid_slots > 0 {
+        Err(CheckFailed::Damage {
+            lost,
+            unproven,
+            invalid_slots,
+        })
+    } else if unread > 0 {
+        Err(CheckFailed::Unread(unread))
+    } else {
+        Ok(())
+    }
+}
+
+/// The findings and what was looked at, for a person.
+fn shown(report: &Report, invalid: &[InvalidReport], time: Duration) -> String {
+    let mut text = String::new();
+    for slot in invalid {
+        text.push_str(&format!("keepfs.slots/{}\n", slot.line()));
+    }
+    for finding in &report.findings {
+        let trouble = &finding.trouble;
+        let cipher = path(&finding.cipher_path);
+        match finding.plain_path.as_deref() {
+            Some(plain) => text.push_str(&format!("{}\n  on the backing: {cipher}\n", path(plain))),
+            None => text.push_str(&format!("{cipher}\n")),
+        }
+        text.push_str(&format!(
+            "  {trouble}\n  lost: {}; {}\n",
+            trouble.loss().word(),
+            trouble.advice()
+        ));
+    }
+    let counts = &report.counts;
+    text.push_str(&format!(
+        "{} files, {} directories, {} symbolic links, {} in {} s; {} findings\n",
+        counts.files,
+        counts.directories,
+        counts.symlinks,
+        HumanBytes(counts.bytes),
+        time.as_secs_f64().ceil(),
+        report.findings.len() + invalid.len(),
+    ));
+    text
+}
+
+/// A path in the vault, fit for a terminal; the root is a dot.
+fn path(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        ".".to_owned()
+    } else {
+        printable(OsStr::from_bytes(bytes))
+    }
+}

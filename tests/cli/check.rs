@@ -1,0 +1,632 @@
+//! `keepfs check`: one test case for each thing that can be wrong.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use keepfs::codec::kdf::KdfCaps;
+use keepfs::codec::vault::{Credential, KeyFile};
+use keepfs::name::PlainName;
+use keepfs::vault::{LockedVault, SlotChoice};
+use serde_json::Value;
+
+use crate::harness::*;
+use crate::keys::with_key_file;
+
+/// Bytes of a full slot: chunk, nonce and tag.
+const SLOT: u64 = 4096 + 40;
+
+/// A vault with one of everything, not mounted.
+fn filled() -> Place {
+    let place = with_key_file();
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    let m = place.point();
+    fs::write(m.join("file"), vec![7; 20_000]).unwrap();
+    fs::write(m.join("twin"), vec![8; 20_000]).unwrap();
+    fs::create_dir_all(m.join("dir/sub")).unwrap();
+    fs::write(m.join("dir/inside"), "inside").unwrap();
+    fs::write(m.join("dir/sub/deep"), "deep").unwrap();
+    fs::create_dir(m.join("old")).unwrap();
+    fs::write(m.join("old/kept"), "kept").unwrap();
+    fs::rename(m.join("old"), m.join("pinned")).unwrap();
+    fs::write(m.join(long()), "long").unwrap();
+    symlink("some/where", m.join("link")).unwrap();
+    let sparse = fs::File::create(m.join("sparse")).unwrap();
+    sparse.set_len(1 << 20).unwrap();
+    sparse.write_all_at(b"data", 500_000).unwrap();
+    drop(sparse);
+    for (name, on) in [("user.note", "file"), ("user.note", "dir")] {
+        let set = Command::new("setfattr")
+            .args(["-n", name, "-v", "private"])
+            .arg(m.join(on))
+            .status();
+        assert!(set.unwrap().success());
+    }
+    place.run(&["unmount", "m"]).done();
+    place
+}
+
+fn long() -> String {
+    "l".repeat(200)
+}
+
+/// Where a plain path is on the backing.
+fn backing(place: &Place, plain: &str) -> PathBuf {
+    let key = fs::read(place.root().join("key")).unwrap();
+    let credential = Credential::KeyFile(KeyFile::from_bytes(key).unwrap());
+    let caps = KdfCaps { ram_kib: 1 << 20 };
+    let vault = LockedVault::open(&place.vault()).unwrap();
+    let vault = vault.unlock(&credential, &caps, SlotChoice::Any).unwrap();
+    let mut dir = vault.root_dir();
+    let mut path = place.vault();
+    let parts: Vec<&str> = plain.split('/').collect();
+    for (at, part) in parts.iter().enumerate() {
+        let name = PlainName::new(part.as_bytes()).unwrap();
+        let found = dir.lookup(&vault, &name).unwrap().expect(part);
+        path.push(std::str::from_utf8(found.entry.bytes()).unwrap());
+        if at + 1 < parts.len() {
+            dir = dir.open_child(&vault, &name).unwrap();
+        }
+    }
+    path
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+fn cut(path: &Path, len: u64) {
+    OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(len)
+        .unwrap();
+}
+
+fn check(place: &Place, words: &[&str]) -> (i32, Value) {
+    let words = [&["check", "--json", "--keyfile", "key", "v"], words].concat();
+    let ran = place.run(&words);
+    (ran.code, serde_json::from_str(&ran.stdout).expect("JSON"))
+}
+
+/// What was found: kind, loss and plain path of each.
+fn findings(report: &Value) -> Vec<(String, String, Option<String>)> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| {
+            for field in ["what", "advice", "cipher_path"] {
+                assert!(!finding[field].as_str().unwrap().is_empty(), "{finding}");
+            }
+            (
+                text(&finding["kind"]).unwrap(),
+                text(&finding["loss"]).unwrap(),
+                text(&finding["plain_path"]),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_whole_vault_has_no_findings_and_is_not_changed() {
+    let place = filled();
+    let before = snapshot(&place.vault());
+    let (code, report) = check(&place, &[]);
+    assert_eq!(code, code::DONE, "{report}");
+    assert_eq!(findings(&report), []);
+    for (what, count) in [("directories", 4), ("files", 7), ("symlinks", 1)] {
+        assert_eq!(report[what], count, "{report}");
+    }
+    let (code, report) = check(&place, &["--quick"]);
+    assert_eq!((code, findings(&report)), (code::DONE, Vec::new()));
+    let shown = place.run(&["check", "--keyfile", "key", "v"]);
+    shown.done();
+    assert!(
+        shown.stdout.contains("7 files, 4 directories"),
+        "{}",
+        shown.stdout
+    );
+    assert_eq!(snapshot(&place.vault()), before);
+}
+
+/// Which of the two depths sees it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Always,
+    InFull,
+}
+use Seen::{Always, InFull};
+
+type Harm = fn(&Place);
+/// What is done; how; kind, loss and plain path of the finding; who sees it.
+type Case = (
+    &'static str,
+    Harm,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    Seen,
+);
+
+#[test]
+fn each_kind_of_damage_is_named_with_what_is_lost() {
+    let cases: &[Case] = &[
+        (
+            "a bit of a chunk",
+            |p| flip(&backing(p, "file"), 128 + SLOT + 99),
+            "chunks",
+            "part",
+            Some("file"),
+            InFull,
+        ),
+        (
+            "a bit of a header",
+            |p| flip(&backing(p, "file"), 60),
+            "header",
+            "whole",
+            Some("file"),
+            Always,
+        ),
+        (
+            "cut at a chunk",
+            |p| cut(&backing(p, "file"), 128 + 2 * SLOT),
+            "cut",
+            "part",
+            Some("file"),
+            Always,
+        ),
+        (
+            "cut inside a chunk",
+            |p| cut(&backing(p, "file"), 128 + SLOT + 1000),
+            "cut",
+            "part",
+            Some("file"),
+            Always,
+        ),
+        (
+            "cut inside the header",
+            |p| cut(&backing(p, "file"), 100),
+            "too-short",
+            "whole",
+            Some("file"),
+            Always,
+        ),
+        (
+            "emptied",
+            |p| cut(&backing(p, "file"), 0),
+            "interrupted-create",
+            "whole",
+            Some("file"),
+            Always,
+        ),
+        (
+            "a chunk zeroed",
+            |p| {
+                let file = OpenOptions::new()
+                    .write(true)
+                    .open(backing(p, "file"))
+                    .unwrap();
+                file.write_all_at(&vec![0; 4136], 128).unwrap();
+            },
+            "chunks",
+            "part",
+            Some("file"),
+            InFull,
+        ),
+        (
+            "a chunk of a sparse file zeroed",
+            |p| {
+                let file = OpenOptions::new()
+                    .write(true)
+                    .open(backing(p, "sparse"))
+                    .unwrap();
+                file.write_all_at(&vec![0; 4136], 128 + 122 * SLOT).unwrap();
+            },
+            "wrong-seal",
+            "part",
+            Some("sparse"),
+            InFull,
+        ),
+        (
+            "chunks exchanged",
+            |p| {
+                let file = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(backing(p, "file"))
+                    .unwrap();
+                let mut slots = vec![0; 2 * 4136];
+                file.read_exact_at(&mut slots, 128).unwrap();
+                slots.rotate_left(4136);
+                file.write_all_at(&slots, 128).unwrap();
+            },
+            "chunks",
+            "part",
+            Some("file"),
+            InFull,
+        ),
+        (
+            "a chunk of another file",
+            |p| {
+                let mut slot = vec![0; 4136];
+                fs::File::open(backing(p, "twin"))
+                    .unwrap()
+                    .read_exact_at(&mut slot, 128)
+                    .unwrap();
+                let file = OpenOptions::new()
+                    .write(true)
+                    .open(backing(p, "file"))
+                    .unwrap();
+                file.write_all_at(&slot, 128).unwrap();
+            },
+            "chunks",
+            "part",
+            Some("file"),
+            InFull,
+        ),
+        (
+            "a file moved to another directory",
+            |p| {
+                let entry = backing(p, "dir/inside");
+                fs::rename(
+                    &entry,
+                    backing(p, "dir/sub").join(entry.file_name().unwrap()),
+                )
+                .unwrap();
+            },
+            "name-does-not-open",
+            "whole",
+            None,
+            Always,
+        ),
+        (
+            "a directory moved into another",
+            |p| {
+                let entry = backing(p, "dir/sub");
+                fs::rename(&entry, p.vault().join(entry.file_name().unwrap())).unwrap();
+            },
+            "name-does-not-open",
+            "whole",
+            None,
+            Always,
+        ),
+        (
+            "a directory's name exchanged for another's",
+            |p| {
+                let (a, b) = (backing(p, "dir/sub"), backing(p, "pinned"));
+                fs::remove_dir_all(&b).unwrap();
+                fs::rename(a, b).unwrap();
+            },
+            "nothing-opens",
+            "whole",
+            Some("pinned"),
+            Always,
+        ),
+        (
+            "a pin removed",
+            |p| fs::remove_file(backing(p, "pinned").join("keepfs.dir")).unwrap(),
+            "nothing-opens",
+            "whole",
+            Some("pinned"),
+            Always,
+        ),
+        (
+            "a pin cut",
+            |p| cut(&backing(p, "pinned").join("keepfs.dir"), 31),
+            "bad-pin",
+            "whole",
+            Some("pinned"),
+            Always,
+        ),
+        (
+            "a bit of a pin",
+            |p| flip(&backing(p, "pinned").join("keepfs.dir"), 3),
+            "nothing-opens",
+            "whole",
+            Some("pinned"),
+            Always,
+        ),
+        (
+            "a long name's side file removed",
+            |p| {
+                let entry = backing(p, &long());
+                fs::remove_file(format!("{}=", entry.display())).unwrap();
+            },
+            "no-side-file",
+            "whole",
+            None,
+            Always,
+        ),
+        (
+            "a long name's side file changed",
+            |p| {
+                let entry = backing(p, &long());
+                flip(Path::new(&format!("{}=", entry.display())), 5);
+            },
+            "wrong-side-file",
+            "whole",
+            None,
+            Always,
+        ),
+        (
+            "a long name's entry removed",
+            |p| fs::remove_file(backing(p, &long())).unwrap(),
+            "orphaned-side-file",
+            "nothing",
+            None,
+            Always,
+        ),
+        (
+            "a link's target changed",
+            |p| {
+                let link = backing(p, "link");
+                let target = fs::read_link(&link).unwrap();
+                let mut target = target.to_str().unwrap().to_owned();
+                let swapped = if target.starts_with('A') { "B" } else { "A" };
+                target.replace_range(..1, swapped);
+                fs::remove_file(&link).unwrap();
+                symlink(target, &link).unwrap();
+            },
+            "link",
+            "whole",
+            Some("link"),
+            Always,
+        ),
+        (
+            "an attribute's value changed",
+            |p| {
+                let changed = Command::new("sh")
+                .args(["-c", "n=$(getfattr --absolute-names -m keepfs \"$1\" | sed -n 2p); setfattr -n \"$n\" -v nonsense-of-more-than-forty-bytes-in-all-of-it \"$1\"", "sh"])
+                .arg(backing(p, "file"))
+                .status();
+                assert!(changed.unwrap().success());
+            },
+            "attribute",
+            "part",
+            Some("file"),
+            Always,
+        ),
+        (
+            "a directory's attribute of another name",
+            |p| {
+                let changed = Command::new("setfattr")
+                    .args(["-n", "user.keepfs.AAAA", "-v", "x"])
+                    .arg(backing(p, "dir"))
+                    .status();
+                assert!(changed.unwrap().success());
+            },
+            "attribute",
+            "part",
+            Some("dir"),
+            Always,
+        ),
+        (
+            "a foreign file",
+            |p| fs::write(p.vault().join("notes.txt"), "x").unwrap(),
+            "foreign",
+            "nothing",
+            None,
+            Always,
+        ),
+        (
+            "a conflict copy",
+            |p| {
+                let file = backing(p, "file");
+                fs::copy(
+                    &file,
+                    format!("{}.sync-conflict-20261122-101010-ABCDEFG", file.display()),
+                )
+                .unwrap();
+            },
+            "conflict-copy",
+            "nothing",
+            None,
+            Always,
+        ),
+        (
+            "an interrupted keepfs",
+            |p| fs::write(p.vault().join(format!("~keepfs-{:032x}.tmp", 1)), "x").unwrap(),
+            "leftover",
+            "nothing",
+            None,
+            Always,
+        ),
+        (
+            "a conflict copy of a pin",
+            |p| {
+                let pin = backing(p, "pinned").join("keepfs.dir");
+                fs::copy(&pin, format!("{}.conflict1", pin.display())).unwrap();
+            },
+            "leftover",
+            "nothing",
+            None,
+            Always,
+        ),
+        (
+            "a sync client at work",
+            |p| fs::write(p.vault().join(".syncthing.x.tmp"), "x").unwrap(),
+            "client-temp",
+            "nothing",
+            None,
+            Always,
+        ),
+        (
+            "a directory where a file was",
+            |p| {
+                let file = backing(p, "file");
+                fs::remove_file(&file).unwrap();
+                fs::create_dir(&file).unwrap();
+                fs::write(file.join("notes"), "x").unwrap();
+            },
+            "foreign",
+            "nothing",
+            None,
+            Always,
+        ),
+    ];
+    let place = filled();
+    let good = place.root().join("good");
+    let copy = |from: &Path, to: &Path| {
+        let copied = Command::new("cp")
+            .args(["-a", "--sparse=always"])
+            .args([from, to])
+            .status();
+        assert!(copied.unwrap().success());
+    };
+    copy(&place.vault(), &good);
+    for (what, harm, kind, loss, plain, seen) in cases {
+        fs::remove_dir_all(place.vault()).unwrap();
+        copy(&good, &place.vault());
+        harm(&place);
+        let expected = (
+            (*kind).to_owned(),
+            (*loss).to_owned(),
+            plain.map(str::to_owned),
+        );
+        for (words, must) in [(&[][..], true), (&["--quick"], *seen == Always)] {
+            let (code, report) = check(&place, words);
+            let found = findings(&report);
+            if must {
+                assert_eq!(found, std::slice::from_ref(&expected), "{what} {words:?}");
+            } else {
+                assert_eq!(found, [], "{what} {words:?}");
+            }
+            let damaged = must && *loss != "nothing";
+            let wanted = if damaged {
+                code::DAMAGE_FOUND
+            } else {
+                code::DONE
+            };
+            assert_eq!(code, wanted, "{what} {words:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_behind_the_end_are_named_with_the_chunk_they_spoil() {
+    let place = filled();
+    let file = backing(&place, "file");
+    let len = fs::metadata(&file).unwrap().len();
+    let open = OpenOptions::new().write(true).open(&file).unwrap();
+    open.write_all_at(b"more", len).unwrap();
+    drop(open);
+    let kinds = |words: &[&str]| -> Vec<String> {
+        let (code, report) = check(&place, words);
+        assert_eq!(code, code::DAMAGE_FOUND);
+        let found = findings(&report).into_iter();
+        found.map(|(kind, _, _)| kind).collect()
+    };
+    assert_eq!(kinds(&["--quick"]), ["longer"]);
+    assert_eq!(kinds(&[]), ["longer", "chunks"]);
+}
+
+#[test]
+fn an_older_chunk_put_back_is_noticed() {
+    let place = filled();
+    let file = backing(&place, "file");
+    let mut old = vec![0; 4136];
+    fs::File::open(&file)
+        .unwrap()
+        .read_exact_at(&mut old, 128)
+        .unwrap();
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    let open = OpenOptions::new()
+        .write(true)
+        .open(place.point().join("file"))
+        .unwrap();
+    open.write_all_at(b"newer", 10).unwrap();
+    drop(open);
+    place.run(&["unmount", "m"]).done();
+    let (code, _) = check(&place, &[]);
+    assert_eq!(code, code::DONE);
+    let open = OpenOptions::new().write(true).open(&file).unwrap();
+    open.write_all_at(&old, 128).unwrap();
+    drop(open);
+    let (code, report) = check(&place, &[]);
+    assert_eq!(code, code::DAMAGE_FOUND);
+    assert_eq!(
+        findings(&report),
+        [(
+            "wrong-seal".to_owned(),
+            "part".to_owned(),
+            Some("file".to_owned())
+        )]
+    );
+}
+
+#[test]
+fn a_file_that_a_kill_left_open_is_unproven() {
+    let place = filled();
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    let open = fs::File::create(place.point().join("begun")).unwrap();
+    open.write_all_at(b"synced", 0).unwrap();
+    open.sync_all().unwrap();
+    signal(place.daemon(), "KILL");
+    drop(open);
+    wait_for("the daemon is gone", || {
+        fs::metadata(place.point()).is_err()
+    });
+    let gone = Command::new("umount").arg("-l").arg(place.point()).status();
+    assert!(gone.unwrap().success() || !is_root());
+    let (code, report) = check(&place, &[]);
+    assert_eq!(code, code::DAMAGE_FOUND);
+    assert_eq!(
+        findings(&report),
+        [(
+            "left-open".to_owned(),
+            "unproven".to_owned(),
+            Some("begun".to_owned())
+        )]
+    );
+}
+
+#[test]
+fn every_run_of_damaged_chunks_is_told() {
+    let place = filled();
+    let file = backing(&place, "file");
+    for chunk in [0, 1, 3] {
+        flip(&file, 128 + chunk * SLOT + 40);
+    }
+    let (_, report) = check(&place, &[]);
+    let chunks = &report["findings"][0]["chunks"];
+    assert_eq!(*chunks, serde_json::json!([[0, 1], [3, 3]]));
+    let shown = place.run(&["check", "--keyfile", "key", "v"]);
+    assert!(shown.stdout.contains("3 of its chunks"), "{}", shown.stdout);
+    assert!(
+        shown.stderr.contains("1 objects damaged"),
+        "{}",
+        shown.stderr
+    );
+}
+
+#[test]
+fn what_is_no_key_slot_is_a_finding_and_a_mounted_vault_is_not_checked() {
+    let place = filled();
+    fs::write(place.vault().join("keepfs.slots/notes"), "").unwrap();
+    let (code, report) = check(&place, &[]);
+    assert_eq!(code, code::DAMAGE_FOUND);
+    assert_eq!(report["invalid_slots"][0]["name"], "notes");
+    fs::remove_file(place.vault().join("keepfs.slots/notes")).unwrap();
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    place
+        .run(&["check", "--keyfile", "key", "v"])
+        .failed(code::VAULT_IN_USE, &["unmount it first"]);
+    place.run(&["unmount", "m"]).done();
+    place
+        .run(&["check", "v", "--keyfile", "nosuch"])
+        .failed(code::KEY_FILE, &["nosuch"]);
+    place
+        .run(&["check", "m", "--keyfile", "key"])
+        .failed(code::NOT_A_VAULT, &["keepfs.vault"]);
+}
