@@ -9,7 +9,7 @@
 //! | [`unlock`] | what opens a vault, and opening it |
 //! | [`new_key`] | what shall open it from now on; [`cost`], [`strength`] |
 //! | [`passphrase`], [`key_file`], [`recovery`] | where secrets come from |
-//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`], [`check`] | the commands |
+//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`], [`check`], [`inside`] | the commands |
 //! | [`slots`] | key slots as people and scripts see them |
 //! | [`remember`] | which slot opened a vault last |
 //! | [`progress`] | a sign of life while something takes long |
@@ -23,6 +23,7 @@ pub mod cost;
 pub mod exit;
 pub mod info;
 pub mod init;
+pub mod inside;
 pub mod key;
 pub mod key_file;
 pub mod log;
@@ -97,6 +98,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Info(words) => info::run(&words),
         Command::Key(command) => key::run(command),
         Command::Check(words) => check::run(&words),
+        Command::Ls(words) => inside::ls(&words),
+        Command::Cat(words) => inside::cat(&words),
+        Command::Path(words) => inside::path(&words),
         Command::Status(words) => status::run(&words),
         Command::Completions(words) => pages::completions(&words),
         Command::Man(words) => pages::man(&words),

@@ -11,6 +11,7 @@
 //! | 3 | [`vault`] | an unlocked vault: directories and files in plain terms |
 //! | 4 | [`view`] | file-system operations over inodes and handles |
 //! | 4 | [`check`] | is a vault whole? the walk that reads everything |
+//! | 4 | [`tools`] | listings, contents and paths without a mount |
 //! | 5 | [`fuse`] | the adapter between the kernel and the view |
 //! | 6 | [`mount`] | life of a mount: ready, signals, unmount |
 //! | 7 | [`cli`] | what was typed, what it means, how it ended |
@@ -25,6 +26,7 @@ pub mod store;
 pub mod vault;
 
 pub mod check;
+pub mod tools;
 pub mod view;
 
 pub mod fuse;

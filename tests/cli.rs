@@ -15,6 +15,8 @@ mod bad_input;
 mod check;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/inside.rs"]
+mod inside;
 #[path = "cli/keys.rs"]
 mod keys;
 #[path = "cli/life.rs"]

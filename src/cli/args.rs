@@ -5,7 +5,9 @@
 //! | this file | the commands of a vault's and a mount's life |
 //! | [`secrets`] | the words about passphrases, key files and recovery codes |
 //! | [`key`] | `keepfs key ...` |
+//! | [`inside`] | `keepfs ls`, `cat`, `path` |
 
+pub mod inside;
 pub mod key;
 pub mod secrets;
 
@@ -53,6 +55,12 @@ pub enum Command {
     Info(InfoArgs),
     /// Look whether a vault is whole; needs no mount and changes nothing
     Check(CheckArgs),
+    /// List what is in a vault; needs no mount
+    Ls(inside::LsArgs),
+    /// Print a file of a vault; needs no mount
+    Cat(inside::CatArgs),
+    /// Print where an object of a vault is on the backing, or the other way round
+    Path(inside::PathArgs),
     /// List, add, change and remove what opens a vault
     #[command(subcommand)]
     Key(KeyCommand),

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use super::check::CheckFailed;
+use super::inside::InsideError;
 use super::key::KeyError;
 use super::key_file::KeyFileError;
 use super::mount::SlotsError;
@@ -21,6 +22,9 @@ use crate::mount::launch::LaunchError;
 use crate::mount::point::PointError;
 use crate::mount::unmount::UnmountError;
 use crate::sys::mount::MountError;
+use crate::tools::ToolError;
+use crate::vault::dir::DirError;
+use crate::vault::file::FileError;
 use crate::vault::{InitError, LockError, SlotEditError, UnlockError, VaultError};
 
 macro_rules! exits {
@@ -80,8 +84,9 @@ exits! {
     WeakPassphrase = 21, "the new passphrase is weaker than --require-strength asks for";
     BadRecovery = 22, "the recovery code or a share is mistyped, incomplete or of another set";
     NotConfirmed = 23, "somebody was asked to confirm and did not";
-    DamageFound = 24, "check: something is lost, or cannot be proven whole";
+    DamageFound = 24, "something in the vault is damaged or lost, or cannot be proven whole";
     NotAllChecked = 25, "check: something could not be read";
+    NoSuchObject = 26, "there is no such object in the vault, or it is of another kind";
 }
 
 impl From<Exit> for ExitCode {
@@ -129,6 +134,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         KeyError => of_key,
         CheckFailed => of_check,
         LockError => of_lock,
+        ToolError => of_tool,
+        InsideError => |_: &InsideError| Exit::NoSuchObject,
         SlotError => of_slot,
         SlotsError => of_slots,
         PointError => of_point,
@@ -292,6 +299,31 @@ fn of_check(error: &CheckFailed) -> Exit {
     match error {
         CheckFailed::Damage { .. } => Exit::DamageFound,
         CheckFailed::Unread(_) => Exit::NotAllChecked,
+    }
+}
+
+fn of_tool(error: &ToolError) -> Exit {
+    match error {
+        ToolError::NotFound(_)
+        | ToolError::NotADirectory(_)
+        | ToolError::NotAFile { .. }
+        | ToolError::BadPath { .. }
+        | ToolError::NoObject(_) => Exit::NoSuchObject,
+        ToolError::Dir { error, .. } => match error {
+            DirError::Backing(_) | DirError::PinUnreadable(_) => Exit::Backing,
+            DirError::PinMalformed(_)
+            | DirError::NothingOpens
+            | DirError::Link(_)
+            | DirError::Random(_) => Exit::DamageFound,
+        },
+        ToolError::File { error, .. } => match error {
+            FileError::Damaged(_) => Exit::DamageFound,
+            FileError::Io(_)
+            | FileError::TooBig
+            | FileError::BeyondEnd
+            | FileError::Random(_)
+            | FileError::NotWritable => Exit::Backing,
+        },
     }
 }
 

@@ -18,7 +18,7 @@ use crate::keys::with_key_file;
 const SLOT: u64 = 4096 + 40;
 
 /// A vault with one of everything, not mounted.
-fn filled() -> Place {
+pub(crate) fn filled() -> Place {
     let place = with_key_file();
     place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
     let m = place.point();
@@ -52,7 +52,7 @@ fn long() -> String {
 }
 
 /// Where a plain path is on the backing.
-fn backing(place: &Place, plain: &str) -> PathBuf {
+pub(crate) fn backing(place: &Place, plain: &str) -> PathBuf {
     let key = fs::read(place.root().join("key")).unwrap();
     let credential = Credential::KeyFile(KeyFile::from_bytes(key).unwrap());
     let caps = KdfCaps { ram_kib: 1 << 20 };
@@ -72,7 +72,7 @@ fn backing(place: &Place, plain: &str) -> PathBuf {
     path
 }
 
-fn flip(path: &Path, at: u64) {
+pub(crate) fn flip(path: &Path, at: u64) {
     let file = OpenOptions::new()
         .read(true)
         .write(true)

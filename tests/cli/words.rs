@@ -18,6 +18,11 @@ fn help_shows_examples_and_every_exit_code() {
         "umount",
         "info",
         "status",
+        "check",
+        "ls",
+        "cat",
+        "path",
+        "key",
         "completions",
     ] {
         let help = run(&mut keepfs(&[command, "--help"]), b"");

@@ -94,6 +94,25 @@ impl VaultDir {
             .collect()
     }
 
+    /// What one entry means; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn meaning_of(&self, vault: &Vault, entry: &RawName) -> Result<Option<Meaning>, DirError> {
+        let kind = match self.store.stat(entry) {
+            Ok(stat) => stat.kind(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let raw = RawDirEntry {
+            name: entry.clone(),
+            ino: 0,
+            kind,
+        };
+        self.examine(vault, raw)
+            .map(|audited| Some(audited.meaning))
+    }
+
     /// What the pin is worth.
     ///
     /// # Errors
