@@ -142,6 +142,14 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Prints what must reach its reader, like a secret that is shown once: a
+/// reader that is gone is an error here.
+fn print_all(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
 /// Speaks to the person at the terminal, on standard error: results alone go
 /// to standard output.
 fn say(text: &str) -> io::Result<()> {

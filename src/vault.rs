@@ -206,12 +206,15 @@ impl LockedVault {
         self.slots.open(&self.description, credential, caps, choice)
     }
 
-    /// The right to change the slots.
+    /// The right to change the slots, which are read again under its lock:
+    /// what opens the vault from here on is there.
     ///
     /// # Errors
     /// See [`SlotEditError`].
-    pub fn edit_slots(&self) -> Result<SlotEditor, SlotEditError> {
-        SlotEditor::open(&self.root, &self.description)
+    pub fn edit_slots(&mut self) -> Result<SlotEditor, SlotEditError> {
+        let editor = SlotEditor::open(&self.root, &self.description)?;
+        self.slots = KeySlots::read(&self.root, self.description.vault_id())?;
+        Ok(editor)
     }
 }
 

@@ -15,6 +15,7 @@ use super::slots::PickError;
 use super::strength::TooWeak;
 use super::unlock::UnlockRefused;
 use crate::codec::kdf::{EmptyPassphrase, KdfError};
+use crate::codec::recovery::RecoveryTextError;
 use crate::codec::vault::{SlotError, VaultFileError};
 use crate::mount::control::ControlError;
 use crate::mount::daemon::ServeError;
@@ -242,7 +243,7 @@ fn of_lock(error: &LockError) -> Exit {
 fn of_unlock(error: &UnlockError) -> Exit {
     match error {
         UnlockError::NoSlots => Exit::SlotDamaged,
-        UnlockError::NoSlotOfKind(_) | UnlockError::WrongCredential(_) => Exit::WrongPassphrase,
+        UnlockError::NoSlotOfKind(_) | UnlockError::WrongCredential { .. } => Exit::WrongPassphrase,
         UnlockError::NoSuchSlot(_) => Exit::NoSuchSlot,
         UnlockError::Slot(error) => of_slot(error),
     }
@@ -268,15 +269,17 @@ fn of_slot(error: &SlotError) -> Exit {
 fn of_slot_edit(error: &SlotEditError) -> Exit {
     match error {
         SlotEditError::Busy => Exit::Busy,
-        SlotEditError::NoSuchSlot(_) | SlotEditError::LastSlot(_) | SlotEditError::Full => {
-            Exit::NoSuchSlot
-        }
+        SlotEditError::NoSuchSlot(_)
+        | SlotEditError::LastSlot(_)
+        | SlotEditError::ProofGone(_)
+        | SlotEditError::Full => Exit::NoSuchSlot,
         SlotEditError::Backing(_) => Exit::Backing,
     }
 }
 
 fn of_recovery(error: &RecoveryError) -> Exit {
     match error {
+        RecoveryError::Text(RecoveryTextError::UnknownKind(_)) => Exit::NeedsNewer,
         RecoveryError::Text(_) | RecoveryError::Combine(_) | RecoveryError::Ended => {
             Exit::BadRecovery
         }
@@ -292,6 +295,7 @@ fn of_key(error: &KeyError) -> Exit {
         KeyError::NotConfirmed | KeyError::NobodyToAsk => Exit::NotConfirmed,
         KeyError::Odd(_) => Exit::SlotDamaged,
         KeyError::WouldLockOut => Exit::NoSuchSlot,
+        KeyError::NotTidied(_) => Exit::Backing,
     }
 }
 

@@ -21,6 +21,7 @@ use super::passphrase::stdin_line;
 use super::slots::{self, InvalidReport, SlotReport};
 use super::{key_file, mount};
 use crate::mount::table::printable;
+use crate::sys::process;
 use crate::vault::LockedVault;
 
 /// Why a command about keys was not carried out.
@@ -39,8 +40,11 @@ pub enum KeyError {
     #[error("the key that was given is the very one to be removed; give one that stays")]
     WouldLockOut,
     /// Something in `keepfs.slots` is not a slot.
-    #[error("keepfs.slots holds {0} that is not exactly a key slot of this vault")]
+    #[error("not exactly a key slot of this vault: {0} in keepfs.slots")]
     Odd(String),
+    /// Some of the steps of tidying failed; the others were taken.
+    #[error("{0} of the entries in keepfs.slots could not be changed")]
+    NotTidied(usize),
 }
 
 /// `keepfs key ...`
@@ -48,6 +52,7 @@ pub enum KeyError {
 /// # Errors
 /// Whatever kept it from being carried out.
 pub fn run(command: KeyCommand) -> anyhow::Result<()> {
+    process::forbid_dumps()?;
     match command {
         KeyCommand::List(words) => list(&words),
         KeyCommand::Add(words) => add::add(&words),
@@ -120,7 +125,7 @@ fn confirm(question: &str) -> anyhow::Result<()> {
         return Err(KeyError::NobodyToAsk.into());
     }
     super::say(&format!("{question} Type yes to go on: "))?;
-    if stdin_line()?.eq_ignore_ascii_case(b"yes") {
+    if stdin_line()?.is_some_and(|line| line.eq_ignore_ascii_case(b"yes")) {
         Ok(())
     } else {
         Err(KeyError::NotConfirmed.into())

@@ -13,8 +13,8 @@ use crate::mount::daemon;
 use crate::mount::launch::{self, StartReport};
 use crate::sys::process::{self, EndSignals, InheritedHangup};
 use crate::types::{SlotId, VaultId};
-use crate::vault::slots::TidyStep;
-use crate::vault::{LockedVault, OddSlot, OddSlotReason, SlotEditor, VaultInfo};
+use crate::vault::slots::CopyStanding;
+use crate::vault::{LockedVault, OddSlot, OddSlotReason, VaultInfo};
 
 /// `keepfs mount`
 ///
@@ -36,7 +36,7 @@ pub fn run(words: MountArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     process::forbid_dumps()?;
-    let credential = unlock::credential(&unlock, &locked, choice)?;
+    let credential = unlock::credential(&unlock, &words.vault, &locked, choice)?;
     let vault_id = locked.info().description.vault_id();
     drop(locked);
     if foreground {
@@ -73,7 +73,7 @@ pub enum SlotsError {
     AllForeign(VaultId),
     /// No slot, but copies that a sync client made of one.
     #[error(
-        "its key slots are there only as copies that a sync client renamed; keepfs key tidy puts them back"
+        "its key slots are missing or damaged, and a sync client left whole copies; keepfs key tidy --yes puts them back"
     )]
     OnlyCopies,
     /// Slots, but none is whole; what is wrong with the first.
@@ -94,7 +94,15 @@ pub(super) fn check_slots(info: &VaultInfo<'_>) -> Result<(), SlotsError> {
             OddSlotReason::Malformed(SlotError::UnknownVersion(_) | SlotError::UnknownKind(_))
         )
     };
-    let restorable = |odd: &OddSlot| matches!(SlotEditor::tidy_step(odd), TidyStep::Restore(_));
+    let restorable = |odd: &OddSlot| {
+        matches!(
+            odd.why,
+            OddSlotReason::ConflictCopy {
+                standing: CopyStanding::Alone | CopyStanding::Whole,
+                ..
+            }
+        )
+    };
     let foreign = |odd: &OddSlot| {
         if let OddSlotReason::ForeignVault(id) = odd.why {
             Some(id)

@@ -48,12 +48,19 @@ impl NewKeyArgs {
             || self.new_recovery
     }
 
-    /// The passphrase, key file or both that they describe. `kept` is a key
-    /// file that goes on being a part of the key unless another is named.
+    /// The passphrase, key file or both that they describe. Of a key that is
+    /// being replaced and consists of both, the part that is not renewed stays.
     ///
     /// # Errors
     /// Nothing could be read where they say; a passphrase is too weak.
-    pub fn credential(&self, kept: Option<KeyFile>) -> anyhow::Result<Credential> {
+    pub fn credential(&self, replaced: Option<Credential>) -> anyhow::Result<Credential> {
+        let (kept_passphrase, kept_file) = match replaced {
+            Some(Credential::PassphraseAndKeyFile(passphrase, key_file)) => {
+                (Some(passphrase), Some(key_file))
+            }
+            Some(Credential::Passphrase(_) | Credential::KeyFile(_) | Credential::Recovery(_))
+            | None => (None, None),
+        };
         let source = PassphraseArgs {
             passfile: self.new_passfile.clone(),
             extpass: self.new_extpass.clone(),
@@ -69,6 +76,8 @@ impl NewKeyArgs {
             .as_deref()
             .map(key_file::read)
             .transpose()?;
-        Ok(combine(passphrase, named.or(kept)).expect("without a key file there is a passphrase"))
+        let passphrase = passphrase.or(kept_passphrase);
+        let key_file = named.or(kept_file);
+        Ok(combine(passphrase, key_file).expect("without a key file there is a passphrase"))
     }
 }

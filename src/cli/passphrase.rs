@@ -49,7 +49,7 @@ impl TypedPassphrase {
 #[derive(Debug, thiserror::Error)]
 pub enum PassphraseError {
     /// The first line is empty, or there is none.
-    #[error("the passphrase is empty; {0} must hold it in the first line")]
+    #[error("the passphrase is empty: {0} holds none")]
     Empty(String),
     /// It is longer than any person types.
     #[error("the passphrase is longer than {} bytes", TypedPassphrase::MAX_LEN)]
@@ -205,14 +205,15 @@ fn prompt(text: &str) -> Result<TypedPassphrase, PassphraseError> {
     )
 }
 
-/// The next line of standard input, at most as long as a passphrase; empty at
-/// the end of input.
+/// The next line of standard input, at most as long as a passphrase; `None`
+/// at the end of input.
 ///
 /// # Errors
 /// Those of read(2); `InvalidData` where it is longer.
-pub(super) fn stdin_line() -> io::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn stdin_line() -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     match first_line(unbuffered_stdin()?)? {
-        Line::Whole(line) => Ok(line),
+        Line::Whole(line) => Ok(Some(line)),
+        Line::End => Ok(None),
         Line::TooLong => Err(io::ErrorKind::InvalidData.into()),
     }
 }
@@ -220,6 +221,8 @@ pub(super) fn stdin_line() -> io::Result<Zeroizing<Vec<u8>>> {
 /// A first line without its end.
 enum Line {
     Whole(Zeroizing<Vec<u8>>),
+    /// Nothing, not even the end of a line.
+    End,
     TooLong,
 }
 
@@ -230,6 +233,7 @@ fn first_line(mut source: impl Read) -> io::Result<Line> {
     let mut byte = Zeroizing::new([0u8; 1]);
     loop {
         match source.read(&mut *byte) {
+            Ok(0) if line.is_empty() => return Ok(Line::End),
             Ok(0) => break,
             Ok(_) if *byte == *b"\n" => break,
             Ok(_) if line.len() == line.capacity() => return Ok(Line::TooLong),
@@ -247,6 +251,7 @@ fn first_line(mut source: impl Read) -> io::Result<Line> {
 
 fn finish(line: Line, source: &str) -> Result<TypedPassphrase, PassphraseError> {
     match line {
+        Line::End => Err(PassphraseError::Empty(source.to_owned())),
         Line::Whole(line) if line.is_empty() => Err(PassphraseError::Empty(source.to_owned())),
         Line::Whole(line) if line.len() > TypedPassphrase::MAX_LEN => Err(PassphraseError::TooLong),
         Line::Whole(line) => Ok(TypedPassphrase(line)),

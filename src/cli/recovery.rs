@@ -1,5 +1,6 @@
 //! Recovery codes between a person and the program: typed in, shown, checked.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 
 use qrcode::QrCode;
@@ -51,8 +52,8 @@ pub fn ask() -> Result<RecoveryCode, RecoveryError> {
         let prompt = match shares.first() {
             None => "Recovery code, or a share of one: ".to_owned(),
             Some(first) => format!(
-                "Share {} of the {} that are needed: ",
-                shares.len() + 1,
+                "Another share, {} of the {} that are needed: ",
+                different(&shares) + 1,
                 first.threshold()
             ),
         };
@@ -74,27 +75,34 @@ pub fn ask() -> Result<RecoveryCode, RecoveryError> {
     }
 }
 
+/// How many shares there are, the same one counted once.
+fn different(shares: &[Share]) -> usize {
+    let numbers: BTreeSet<u8> = shares.iter().map(Share::number).collect();
+    numbers.len()
+}
+
 enum Whole {
     Code(RecoveryCode),
     Share(Share),
 }
 
-/// One whole code or share, over several lines if need be.
+/// One whole code or share, over several lines if need be. A person may
+/// mistype: a slip in the last line costs that line, one further back all.
 fn typed(prompt: &str) -> Result<Whole, RecoveryError> {
     let person = io::stdin().is_terminal();
-    let mut attempts = 0;
+    let mut slips = 0;
     // Room for what a person types: it never moves, which would leave a copy.
-    let mut text = Zeroizing::new(String::with_capacity(1024));
+    let mut text = Zeroizing::new(String::with_capacity(8 * 1024));
     if person {
         say(prompt)?;
     }
     loop {
-        let line = stdin_line()?;
-        let part = String::from_utf8_lossy(&line);
-        if part.trim().is_empty() && !person {
+        let line = stdin_line()?.ok_or(RecoveryError::Ended)?;
+        let part = Zeroizing::new(String::from_utf8_lossy(&line).into_owned());
+        let begun = text.len();
+        if begun + part.len() >= text.capacity() {
             return Err(RecoveryError::Ended);
         }
-        let begun = text.len();
         text.push_str(&part);
         text.push('\n');
         match Typed::parse(&text) {
@@ -105,15 +113,21 @@ fn typed(prompt: &str) -> Result<Whole, RecoveryError> {
                     say(&format!("{missing} groups more: "))?;
                 }
             }
-            Err(error) if person && attempts + 1 < ATTEMPTS => {
+            Err(error) if person && slips + 1 < ATTEMPTS => {
+                slips += 1;
                 text.truncate(begun);
-                say(&format!("{error}; that line again: "))?;
+                // Without the last line it was right, and not short of letters.
+                let last_line = matches!(
+                    Typed::parse(&format!("{}\n00000", *text)),
+                    Ok(Typed::Incomplete { .. })
+                ) || text.trim().is_empty();
+                let again = if last_line { "that line" } else { "all of it" };
+                if !last_line {
+                    text.clear();
+                }
+                say(&format!("{error}; {again} again: "))?;
             }
             Err(error) => return Err(error.into()),
-        }
-        attempts += 1;
-        if attempts > 4 * ATTEMPTS {
-            return Err(RecoveryError::Ended);
         }
     }
 }
@@ -176,7 +190,7 @@ pub fn confirm(text: &str) -> Result<(), RecoveryError> {
         let mut right = false;
         for _ in 0..ATTEMPTS {
             say(&format!("Group {} of the code, to be sure: ", at + 1))?;
-            let line = stdin_line()?;
+            let line = stdin_line()?.ok_or(RecoveryError::NotConfirmed)?;
             let typed = String::from_utf8_lossy(&line).trim().to_uppercase();
             if typed.replace('O', "0").replace(['I', 'L'], "1") == wanted {
                 right = true;

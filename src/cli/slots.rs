@@ -11,7 +11,7 @@ use crate::codec::vault::Slot;
 use crate::mount::table::printable;
 use crate::name::RawName;
 use crate::types::SlotId;
-use crate::vault::{OddSlot, StoredSlot};
+use crate::vault::{OddSlot, OddSlotReason, StoredSlot};
 
 /// Why no slot was picked.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,16 @@ impl InvalidReport {
     #[must_use]
     pub fn line(&self) -> String {
         format!("{}  NOT VALID: {}", self.name, self.why)
+    }
+}
+
+/// The slot that a conflict copy is a copy of.
+#[must_use]
+pub fn copied_id(odd: &OddSlot) -> Option<SlotId> {
+    if let OddSlotReason::ConflictCopy { of, .. } = odd.why {
+        Some(of)
+    } else {
+        None
     }
 }
 

@@ -7,7 +7,7 @@ use super::passphrase::{self, Ask};
 use super::progress::Waiting;
 use super::{key_file, recovery, remember, slots};
 use crate::codec::kdf::{KdfCaps, Passphrase};
-use crate::codec::vault::{Credential, KeyFile, SlotKind};
+use crate::codec::vault::{Credential, SlotKind};
 use crate::mount::table::printable;
 use crate::sys::process;
 use crate::vault::{LockedVault, OpenedSlot, SlotChoice, UnlockError, Vault};
@@ -57,6 +57,7 @@ pub fn choice(words: &UnlockArgs, vault: &LockedVault) -> Result<SlotChoice, slo
 /// Nothing could be read there.
 pub fn credential(
     words: &UnlockArgs,
+    path: &Path,
     vault: &LockedVault,
     choice: SlotChoice,
 ) -> anyhow::Result<Credential> {
@@ -66,22 +67,27 @@ pub fn credential(
     let ask = || -> anyhow::Result<Passphrase> {
         Ok(passphrase::passphrase(&words.passphrase, Ask::Once)?.into_passphrase()?)
     };
-    let Some(path) = &words.keyfile else {
-        return Ok(Credential::Passphrase(ask()?));
-    };
-    let key_file = key_file::read(path)?;
-    if words.ask_passphrase || words.passphrase.names_a_source() {
-        return Ok(Credential::PassphraseAndKeyFile(ask()?, key_file));
-    }
     let takes = |kind| {
         vault.info().slots.iter().any(|stored| {
             let chosen = match choice {
                 SlotChoice::Only(id) => stored.slot.id() == id,
-                SlotChoice::First(_) | SlotChoice::Any => true,
+                SlotChoice::First(_) | SlotChoice::Last(_) | SlotChoice::Any => true,
             };
             chosen && stored.slot.kind() == kind
         })
     };
+    let Some(key_path) = &words.keyfile else {
+        if !takes(SlotKind::Passphrase) && !words.passphrase.names_a_source() {
+            // Before anybody types one.
+            let error = UnlockError::NoSlotOfKind(SlotKind::Passphrase);
+            return Err(UnlockRefused::new(path, error).into());
+        }
+        return Ok(Credential::Passphrase(ask()?));
+    };
+    let key_file = key_file::read(key_path)?;
+    if words.ask_passphrase || words.passphrase.names_a_source() {
+        return Ok(Credential::PassphraseAndKeyFile(ask()?, key_file));
+    }
     let alone = Credential::KeyFile(key_file);
     // Without a passphrase an attempt costs nothing.
     if !takes(SlotKind::PassphraseAndKeyFile)
@@ -89,7 +95,10 @@ pub fn credential(
     {
         return Ok(alone);
     }
-    let key_file = key_file::read(path)?;
+    // Taken back: a pipe cannot be read twice.
+    let Credential::KeyFile(key_file) = alone else {
+        return Ok(alone);
+    };
     Ok(Credential::PassphraseAndKeyFile(ask()?, key_file))
 }
 
@@ -97,8 +106,8 @@ pub fn credential(
 pub struct Unlocked {
     /// The master key and the slot that gave it.
     pub opened: OpenedSlot,
-    /// The key file that was part of it.
-    pub key_file: Option<KeyFile>,
+    /// What opened it.
+    pub credential: Credential,
 }
 
 /// Opens the vault in this process, to change its keys. The master key is
@@ -106,18 +115,15 @@ pub struct Unlocked {
 ///
 /// # Errors
 /// Nothing could be read, or it opens nothing.
-pub fn open(words: &UnlockArgs, path: &Path, vault: &LockedVault) -> anyhow::Result<Unlocked> {
-    process::forbid_dumps()?;
-    let choice = choice(words, vault)?;
-    let credential = credential(words, vault, choice)?;
+pub fn open(
+    words: &UnlockArgs,
+    path: &Path,
+    vault: &LockedVault,
+    choice: SlotChoice,
+) -> anyhow::Result<Unlocked> {
+    let credential = credential(words, path, vault, choice)?;
     let opened = open_with(path, vault, &credential, choice)?;
-    let key_file = match credential {
-        Credential::KeyFile(key_file) | Credential::PassphraseAndKeyFile(_, key_file) => {
-            Some(key_file)
-        }
-        Credential::Passphrase(_) | Credential::Recovery(_) => None,
-    };
-    Ok(Unlocked { opened, key_file })
+    Ok(Unlocked { opened, credential })
 }
 
 /// Unlocks the vault in this process, to read it. The keys are locked in
@@ -128,7 +134,7 @@ pub fn open(words: &UnlockArgs, path: &Path, vault: &LockedVault) -> anyhow::Res
 pub fn vault(words: &UnlockArgs, path: &Path, locked: LockedVault) -> anyhow::Result<Vault> {
     process::forbid_dumps()?;
     let choice = choice(words, &locked)?;
-    let credential = credential(words, &locked, choice)?;
+    let credential = credential(words, path, &locked, choice)?;
     let waiting = Waiting::begin("Unlocking");
     let vault = locked
         .unlock(&credential, &caps(), choice)

@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LINE_MAX: u64 = 64 * 1024;
 /// How the sockets' names end.
 const SOCKET_SUFFIX: &str = ".sock";
+/// How they end, behind the daemon's process number, before they answer.
+const UNBORN_SUFFIX: &str = ".new";
 
 /// What a daemon says about its mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +121,7 @@ fn socket_name(device: (u32, u32)) -> String {
 
 /// The daemon's end: answers until [`Server::finish`].
 pub struct Server {
-    path: PathBuf,
+    socket: Socket,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -139,7 +141,7 @@ impl Server {
         device: (u32, u32),
         status: impl Fn() -> Status + Send + 'static,
     ) -> io::Result<Self> {
-        let (listener, path) = listen(&socket_name(device))?;
+        let (listener, socket) = listen(&socket_name(device))?;
         let shared = Arc::new(Mutex::new(Shared::default()));
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -152,13 +154,12 @@ impl Server {
                     }
                 }
             })?;
-        Ok(Self { path, shared })
+        Ok(Self { socket, shared })
     }
 
     /// Tells everyone who waits how the mount ended and takes the socket away.
     pub fn finish(self, outcome: &Outcome) {
-        // Already gone is as good; the next daemon cleans up the rest.
-        let _ = std::fs::remove_file(&self.path);
+        self.socket.remove();
         let mut shared = self.shared.lock();
         shared.outcome = Some(outcome.clone());
         for mut client in shared.waiting.drain(..) {
@@ -168,8 +169,51 @@ impl Server {
     }
 }
 
+/// A socket's file.
+struct Socket {
+    path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
+}
+
+impl Socket {
+    /// Listens, and only then takes the name, so that nobody who looks for
+    /// sockets of the dead finds one that does not answer yet.
+    fn listen(place: &Path, name: &str) -> io::Result<(UnixListener, Self)> {
+        let unborn = place.join(format!("{name}.{}{UNBORN_SUFFIX}", std::process::id()));
+        let path = place.join(name);
+        // Left by an earlier process of our number.
+        let _ = std::fs::remove_file(&unborn);
+        let listener = UnixListener::bind(&unborn)?;
+        let named = std::fs::symlink_metadata(&unborn).and_then(|found| {
+            // A socket of our device number is stale: the kernel gave the
+            // number to us.
+            std::fs::rename(&unborn, &path)?;
+            Ok((found.dev(), found.ino()))
+        });
+        match named {
+            Ok(id) => Ok((listener, Self { path, id })),
+            Err(error) => {
+                let _ = std::fs::remove_file(&unborn);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the file away, unless the name is another daemon's by now: the
+    /// kernel gives a device number out again as soon as its mount is gone.
+    fn remove(&self) {
+        let ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|found| (found.dev(), found.ino()) == self.id);
+        if ours {
+            // Already gone is as good; the next daemon cleans up the rest.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// A socket of that name in the first place that takes it.
-fn listen(name: &str) -> io::Result<(UnixListener, PathBuf)> {
+fn listen(name: &str) -> io::Result<(UnixListener, Socket)> {
     let uid = process::effective_uid();
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for place in places(uid) {
@@ -184,11 +228,8 @@ fn listen(name: &str) -> io::Result<(UnixListener, PathBuf)> {
             continue;
         }
         sweep(&place);
-        let path = place.join(name);
-        // A socket of our device number is stale: the kernel gave the number to us.
-        let _ = std::fs::remove_file(&path);
-        match UnixListener::bind(&path) {
-            Ok(listener) => return Ok((listener, path)),
+        match Socket::listen(&place, name) {
+            Ok(listening) => return Ok(listening),
             Err(error) => last = error,
         }
     }
@@ -199,10 +240,16 @@ fn listen(name: &str) -> io::Result<(UnixListener, PathBuf)> {
 fn sweep(place: &Path) {
     for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_ours = path
-            .to_str()
-            .is_some_and(|path| path.ends_with(SOCKET_SUFFIX));
-        if is_ours
+        let name = path.to_string_lossy();
+        let unborn = name.strip_suffix(UNBORN_SUFFIX).and_then(|name| {
+            let (_, pid) = name.rsplit_once('.')?;
+            pid.parse().ok()
+        });
+        let never_born = unborn.is_some_and(|pid| matches!(Process::open(pid), Ok(None)));
+        let is_socket = name.ends_with(SOCKET_SUFFIX);
+        if never_born {
+            let _ = std::fs::remove_file(&path);
+        } else if is_socket
             && UnixStream::connect(&path)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
         {
@@ -398,6 +445,41 @@ mod tests {
     }
 
     #[test]
+    fn no_sweep_takes_the_socket_of_a_daemon_that_is_just_starting() {
+        let temp = tempfile::tempdir().unwrap();
+        let place = temp.path();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            // Ours in here: dropped also if an assertion fails.
+            let stop = stop;
+            scope.spawn(move || {
+                while let Err(std::sync::mpsc::TryRecvError::Empty) = stopped.try_recv() {
+                    sweep(place);
+                }
+            });
+            for round in 0..2000 {
+                let name = socket_name((0, round % 7));
+                let (_listener, socket) = Socket::listen(place, &name).unwrap();
+                assert!(UnixStream::connect(&socket.path).is_ok(), "round {round}");
+                socket.remove();
+                assert!(!socket.path.exists());
+            }
+            drop(stop);
+        });
+    }
+
+    #[test]
+    fn a_daemon_that_ends_late_leaves_the_socket_of_its_successor() {
+        let place = tempfile::tempdir().unwrap();
+        let (_first, old) = Socket::listen(place.path(), "0-9.sock").unwrap();
+        let (_second, new) = Socket::listen(place.path(), "0-9.sock").unwrap();
+        old.remove();
+        assert!(UnixStream::connect(&new.path).is_ok());
+        new.remove();
+        assert!(!new.path.exists());
+    }
+
+    #[test]
     fn a_client_is_told_the_outcome_even_if_it_asks_late() {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let status = || -> Status { panic!("nobody asked for the status") };
@@ -405,7 +487,10 @@ mod tests {
         (&early).write_all(b"outcome\n").unwrap();
         answer(early_server, &status, &shared).unwrap();
         let server = Server {
-            path: "/nonexistent".into(),
+            socket: Socket {
+                path: "/nonexistent".into(),
+                id: (0, 0),
+            },
             shared: Arc::clone(&shared),
         };
         server.finish(&Outcome::NotSaved("disk full".to_owned()));

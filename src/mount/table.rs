@@ -159,7 +159,7 @@ pub fn printable(path: &OsStr) -> String {
     let mut printed = String::new();
     for chunk in path.as_bytes().utf8_chunks() {
         for letter in chunk.valid().chars() {
-            if letter.is_control() {
+            if letter.is_control() || is_format(letter) {
                 printed.extend(letter.escape_default());
             } else {
                 printed.push(letter);
@@ -170,6 +170,34 @@ pub fn printable(path: &OsStr) -> String {
         }
     }
     printed
+}
+
+/// Characters that show nothing themselves and change how others are shown or
+/// ordered: Unicode's general category Cf, and its two separators of lines.
+fn is_format(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{890}'..='\u{891}'
+            | '\u{8e2}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{110bd}'
+            | '\u{110cd}'
+            | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0001}'
+            | '\u{e0020}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]
@@ -227,5 +255,8 @@ mod tests {
             printable(OsStr::from_bytes(b"/a\nb\xff\xc3\xa4")),
             "/a\\nb\\xff\u{e4}"
         );
+        // Nothing may turn the order of what is shown around.
+        let turned = printable(OsStr::new("a\u{202e}gpj.exe\u{2066}\u{200b}"));
+        assert_eq!(turned, "a\\u{202e}gpj.exe\\u{2066}\\u{200b}");
     }
 }

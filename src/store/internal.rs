@@ -212,6 +212,22 @@ impl StoreDir {
         self.sync()
     }
 
+    /// Exchanges a sync client's copy of a slot and the slot's own file,
+    /// durably.
+    ///
+    /// # Errors
+    /// What the backing says, `EINVAL` if it cannot exchange names.
+    pub fn exchange_slot(&self, copy: &RawName, id: SlotId) -> io::Result<()> {
+        let slot = Internal::Slot(id).name();
+        self.dir.rename(
+            copy.bytes(),
+            &self.dir,
+            slot.as_bytes(),
+            RenameMode::Exchange,
+        )?;
+        self.sync()
+    }
+
     /// What a sync client's copy of a slot holds; see [`Self::read_internal`].
     ///
     /// # Errors

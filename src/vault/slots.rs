@@ -19,8 +19,8 @@ pub use edit::{SlotEditError, SlotEditor, TidyStep};
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::entry::{SLOT_SUFFIX, slot_of_file};
-use crate::codec::kdf::KdfCaps;
+use crate::codec::entry::{SLOT_SUFFIX, slot_file_name, slot_of_file};
+use crate::codec::kdf::{KdfCaps, KdfError};
 use crate::codec::keys::MasterKey;
 use crate::codec::vault::{Credential, Slot, SlotError, SlotKind, VaultFile};
 use crate::name::RawName;
@@ -93,24 +93,37 @@ pub enum OddSlotReason {
 pub enum CopyStanding {
     /// The slot is there, the same byte for byte.
     Same,
-    /// The slot is not there; the copy is whole and could take its place.
+    /// The slot is not there; the copy is whole and could take its place. It
+    /// was lost, or it was removed on purpose.
     Alone,
+    /// The slot's file is there and no slot; the copy is whole.
+    Whole,
     /// The slot is there and the copy is damaged.
     Damaged,
     /// The slot is there, and the copy says something else.
     Differs,
     /// Neither is whole.
     Lost,
+    /// It is another vault's.
+    Foreign,
+    /// A later version made it.
+    Newer,
+    /// It cannot be read, or is no regular file.
+    Unreadable,
 }
 
 impl std::fmt::Display for CopyStanding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Same => "the same, to the byte",
-            Self::Alone => "whole, and the slot itself is missing",
+            Self::Alone => "whole, and the slot itself is missing: lost, or removed on purpose",
+            Self::Whole => "whole, and the slot itself is damaged",
             Self::Damaged => "damaged, and the slot itself is whole",
             Self::Differs => "whole, and different; a slot never changes, so one was forged",
-            Self::Lost => "damaged, and the slot itself is missing",
+            Self::Lost => "damaged, and so is the slot itself, or it is missing",
+            Self::Foreign => "of another vault",
+            Self::Newer => "made by a newer keepfs",
+            Self::Unreadable => "not a file that can be read",
         })
     }
 }
@@ -122,6 +135,8 @@ pub enum SlotChoice {
     Any,
     /// This one first, if it is there; then the others.
     First(SlotId),
+    /// The others first; then this one.
+    Last(SlotId),
     /// This one and no other.
     Only(SlotId),
 }
@@ -138,13 +153,32 @@ pub enum UnlockError {
     /// Slots, but not the one that was asked for.
     #[error("the vault has no key slot {0}; keepfs key list shows those it has")]
     NoSuchSlot(SlotId),
-    /// What was offered opens no slot. No hint more.
-    #[error("wrong {0}")]
-    WrongCredential(SlotKind),
+    /// What was offered opens no slot that was tried. No hint more.
+    #[error("wrong {kind}{}", untried(.skipped.as_ref(), *.odd))]
+    WrongCredential {
+        /// What was offered.
+        kind: SlotKind,
+        /// Why some slots were not tried, if some were not.
+        skipped: Option<KdfError>,
+        /// How many entries of `keepfs.slots` are no slots.
+        odd: usize,
+    },
     /// The best explanation a slot gave: it opened and is damaged, or its cost
     /// is out of bounds.
     #[error(transparent)]
     Slot(SlotError),
+}
+
+/// What else may be wrong, where a credential opened nothing.
+fn untried(skipped: Option<&KdfError>, odd: usize) -> String {
+    let mut words = String::new();
+    if let Some(why) = skipped {
+        words.push_str(&format!("; a key slot was not tried: {why}"));
+    }
+    if odd > 0 {
+        words.push_str("; keepfs key list names what is wrong among the key slots");
+    }
+    words
 }
 
 /// A master key, and the slot that gave it.
@@ -183,11 +217,18 @@ impl KeySlots {
                 Err(why) => found.odd.push(OddSlot { name, why }),
             }
         }
-        for odd in &mut found.odd {
-            if let Some(of) = copied_slot(&odd.name) {
-                let standing = standing(dir, &odd.name, of, &found.slots)?;
-                odd.why = OddSlotReason::ConflictCopy { of, standing };
-            }
+        let copies: Vec<(usize, OddSlotReason)> = found
+            .odd
+            .iter()
+            .enumerate()
+            .filter_map(|(at, odd)| {
+                let of = copied_slot(&odd.name)?;
+                let standing = standing(dir, &odd.name, of, vault, &found);
+                Some((at, OddSlotReason::ConflictCopy { of, standing }))
+            })
+            .collect();
+        for (at, why) in copies {
+            found.odd[at].why = why;
         }
         Ok(found)
     }
@@ -207,8 +248,9 @@ impl KeySlots {
         if self.slots.is_empty() {
             return Err(UnlockError::NoSlots);
         }
+        let (chosen, skipped) = self.chosen(credential.kind(), caps, choice)?;
         let mut best: Option<SlotError> = None;
-        for slot in self.chosen(credential.kind(), choice)? {
+        for slot in chosen {
             match slot.unwrap(vault, credential, caps) {
                 Ok(master) => {
                     let slot = slot.id();
@@ -221,33 +263,57 @@ impl KeySlots {
                 }
             }
         }
-        Err(match best {
-            None => UnlockError::NoSlotOfKind(credential.kind()),
-            Some(SlotError::WrongKey) => UnlockError::WrongCredential(credential.kind()),
-            Some(error) => UnlockError::Slot(error),
+        Err(match (best, skipped) {
+            (None, None) => UnlockError::NoSlotOfKind(credential.kind()),
+            (None, Some(why)) => UnlockError::Slot(why.into()),
+            (Some(SlotError::WrongKey), skipped) => UnlockError::WrongCredential {
+                kind: credential.kind(),
+                skipped,
+                odd: self.odd.len(),
+            },
+            (Some(error), _) => UnlockError::Slot(error),
         })
     }
 
-    /// The slots to be tried, in their order.
-    fn chosen(&self, kind: SlotKind, choice: SlotChoice) -> Result<Vec<&Slot>, UnlockError> {
+    /// The slots to be tried, in their order, and why one that takes what is
+    /// offered is not among them. What costs too much or too little is left
+    /// out before the slots are counted: it costs nothing to plant.
+    fn chosen(
+        &self,
+        kind: SlotKind,
+        caps: &KdfCaps,
+        choice: SlotChoice,
+    ) -> Result<(Vec<&Slot>, Option<KdfError>), UnlockError> {
         if let SlotChoice::Only(id) = choice {
             let stored = self.find(id).ok_or(UnlockError::NoSuchSlot(id))?;
-            return Ok(vec![&stored.slot]);
+            return Ok((vec![&stored.slot], None));
         }
-        let fitting = |stored: &&StoredSlot| stored.slot.kind() == kind;
-        let mut chosen: Vec<&Slot> = self
-            .slots
-            .iter()
-            .filter(fitting)
-            .map(|stored| &stored.slot)
-            .collect();
-        if let SlotChoice::First(id) = choice {
-            // Stable: the others keep their order.
-            chosen.sort_by_key(|slot| slot.id() != id);
+        let mut skipped = None;
+        let mut chosen = Vec::new();
+        for stored in self.slots.iter().filter(|s| s.slot.kind() == kind) {
+            match affordable(&stored.slot, caps) {
+                Ok(()) => chosen.push(&stored.slot),
+                Err(why) => skipped = Some(why),
+            }
+        }
+        // Stable: the others keep their order.
+        match choice {
+            SlotChoice::First(id) => chosen.sort_by_key(|slot| slot.id() != id),
+            SlotChoice::Last(id) => chosen.sort_by_key(|slot| slot.id() == id),
+            SlotChoice::Any | SlotChoice::Only(_) => {}
         }
         chosen.truncate(MAX_SLOTS);
-        Ok(chosen)
+        Ok((chosen, skipped))
     }
+}
+
+/// Whether the cost of a slot is within all bounds.
+fn affordable(slot: &Slot, caps: &KdfCaps) -> Result<(), KdfError> {
+    let Some(cost) = slot.cost() else {
+        return Ok(());
+    };
+    cost.check_caps(caps)?;
+    cost.check_floor()
 }
 
 /// The names in the directory, sorted.
@@ -320,17 +386,32 @@ fn standing(
     dir: &StoreDir,
     name: &RawName,
     of: SlotId,
-    slots: &[StoredSlot],
-) -> io::Result<CopyStanding> {
-    let copy = dir.read_slot_copy(name).unwrap_or_default();
-    let whole = Slot::parse(&copy).is_ok_and(|slot| slot.id() == of);
-    Ok(match slots.iter().any(|stored| stored.slot.id() == of) {
-        true if !whole => CopyStanding::Damaged,
-        true if dir.read_internal(Internal::Slot(of))? == copy => CopyStanding::Same,
-        true => CopyStanding::Differs,
-        false if whole => CopyStanding::Alone,
-        false => CopyStanding::Lost,
-    })
+    vault: VaultId,
+    slots: &KeySlots,
+) -> CopyStanding {
+    let Ok(bytes) = dir.read_slot_copy(name) else {
+        return CopyStanding::Unreadable;
+    };
+    let copy = match Slot::parse(&bytes) {
+        Ok(copy) => Some(copy),
+        Err(SlotError::UnknownVersion(_) | SlotError::UnknownKind(_)) => {
+            return CopyStanding::Newer;
+        }
+        Err(_) => None,
+    };
+    let copy = copy.filter(|copy| copy.id() == of);
+    if copy.as_ref().is_some_and(|copy| copy.vault_id() != vault) {
+        return CopyStanding::Foreign;
+    }
+    let file = RawName::new(slot_file_name(of).as_bytes());
+    match (copy, slots.find(of)) {
+        (Some(copy), Some(stored)) if copy == stored.slot => CopyStanding::Same,
+        (Some(_), Some(_)) => CopyStanding::Differs,
+        (None, Some(_)) => CopyStanding::Damaged,
+        (Some(_), None) if slots.odd.iter().any(|odd| odd.name == file) => CopyStanding::Whole,
+        (Some(_), None) => CopyStanding::Alone,
+        (None, None) => CopyStanding::Lost,
+    }
 }
 
 /// How much an error says about a credential: a slot it opened and that is

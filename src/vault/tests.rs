@@ -80,7 +80,7 @@ fn a_new_vault_opens_with_what_it_was_made_with() {
     assert_eq!(vault.fingerprint(), fingerprint);
     assert!(!vault.key_spans().is_empty());
     let error = unlock(&path, b"other").err().unwrap();
-    assert!(matches!(error, UnlockError::WrongCredential(_)));
+    assert!(matches!(error, UnlockError::WrongCredential { .. }));
 }
 
 #[test]

@@ -173,6 +173,11 @@ impl Place {
         slot
     }
 
+    /// The file of one slot.
+    pub(crate) fn slot_named(&self, id: &str) -> PathBuf {
+        self.vault().join(format!("keepfs.slots/{id}.slot"))
+    }
+
     /// Prepares the command, run inside this place.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = keepfs(words);

@@ -1,6 +1,6 @@
 //! `keepfs key`: every way into a vault, and no other.
 
-use std::fs::{read, write};
+use std::fs::{OpenOptions, read, write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -230,6 +230,153 @@ fn a_changed_passphrase_with_key_file_goes_on_with_its_key_file() {
         "wrong",
     );
     refused(&place, &[], "new\n", code::WRONG_PASSPHRASE, "no key slot");
+}
+
+#[test]
+fn renewing_one_half_of_a_key_keeps_the_other() {
+    let place = Place::bare();
+    write(place.root().join("key"), "key").unwrap();
+    write(place.root().join("newer"), "newer").unwrap();
+    let words = [
+        &["init", "v", "--keyfile", "key", "--ask-passphrase"],
+        CHEAP,
+    ]
+    .concat();
+    run(&mut place.command(&words), b"phrase\n").done();
+    let change = [
+        "key",
+        "change",
+        "v",
+        "--keyfile",
+        "key",
+        "--new-keyfile",
+        "newer",
+    ];
+    let words = [&change[..], CHEAP].concat();
+    run(&mut place.command(&words), b"phrase\n").done();
+    assert_eq!(keys(&place)[0]["kind"], "passphrase with key file");
+    opens(&place, &["--keyfile", "newer"], "phrase\n");
+    refused(
+        &place,
+        &["--keyfile", "newer"],
+        "other\n",
+        code::WRONG_PASSPHRASE,
+        "wrong",
+    );
+    // A key file that can be read only once.
+    let script = format!(
+        "echo phrase | '{}' ls --keyfile <(cat newer) v",
+        program().display()
+    );
+    let mut shell = Command::new("bash");
+    run(shell.args(["-c", &script]).current_dir(place.root()), b"").done();
+}
+
+#[test]
+fn a_code_that_nobody_could_read_changes_nothing() {
+    let place = with_key_file();
+    let before = snapshot(&place.vault());
+    let new = ["--keyfile", "key", "--new-recovery"];
+    let commands = [
+        [&["key", "change", "v"], &new[..]].concat(),
+        [&["key", "change", "v", "--json"], &new[..]].concat(),
+        [&["key", "add", "v"], &new[..]].concat(),
+        [&["key", "add", "v", "--json"], &new[..]].concat(),
+        vec![
+            "key",
+            "split",
+            "v",
+            "--threshold",
+            "2",
+            "--shares",
+            "2",
+            "--keyfile",
+            "key",
+        ],
+    ];
+    for words in commands {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = place.command(&words).stdout(full).output().unwrap();
+        assert_eq!(ran.status.code(), Some(code::FAILURE), "{words:?}");
+        let says = String::from_utf8(ran.stderr).unwrap();
+        assert!(says.contains("taken back"), "{says}");
+        // A reader that is gone.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = place.command(&words).stdout(writer).output().unwrap();
+        assert_eq!(ran.status.code(), Some(code::FAILURE), "{words:?}");
+        assert_eq!(snapshot(&place.vault()), before, "{words:?}");
+    }
+    opens(&place, &["--keyfile", "key"], "");
+}
+
+#[test]
+fn the_secret_of_a_key_that_goes_may_open_one_that_stays() {
+    let place = with_key_file();
+    let add = [
+        "key",
+        "add",
+        "v",
+        "--keyfile",
+        "key",
+        "--new-keyfile",
+        "key",
+        "--label",
+        "b",
+    ];
+    place.run(&add).done();
+    let words = [
+        "key",
+        "remove",
+        "v",
+        "--yes",
+        &id(&place, ""),
+        "--keyfile",
+        "key",
+    ];
+    let removed = place.run(&words);
+    removed.done();
+    assert!(
+        removed
+            .stdout
+            .contains(&format!("{} opens the vault", id(&place, "b"))),
+        "{}",
+        removed.stdout
+    );
+}
+
+#[test]
+fn one_entry_that_cannot_be_tidied_does_not_stop_the_others() {
+    let place = with_key_file();
+    let slots = place.vault().join("keepfs.slots");
+    let first = id(&place, "");
+    let copy = |suffix: &str| slots.join(format!("{first}{suffix}"));
+    std::fs::create_dir(copy(" (1)")).unwrap();
+    std::fs::copy(place.slot_named(&first), copy(" (2)")).unwrap();
+    std::fs::copy(place.slot_named(&first), copy("-b")).unwrap();
+    let tidied = place.run(&["key", "tidy", "--yes", "v"]);
+    assert_eq!(tidied.code, code::SLOT_DAMAGED, "{}", tidied.stderr);
+    assert_eq!(
+        tidied.stdout.matches("removed").count(),
+        2,
+        "{}",
+        tidied.stdout
+    );
+    assert!(tidied.stdout.contains("left for you"), "{}", tidied.stdout);
+    assert!(!copy(" (2)").exists() && !copy("-b").exists());
+    opens(&place, &["--keyfile", "key"], "");
+}
+
+#[test]
+fn nobody_types_a_passphrase_that_no_slot_takes() {
+    let place = with_key_file();
+    refused(
+        &place,
+        &[],
+        "never read\n",
+        code::WRONG_PASSPHRASE,
+        "no key slot that takes a passphrase",
+    );
 }
 
 #[test]

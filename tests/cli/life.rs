@@ -198,9 +198,10 @@ fn who_keeps_a_mount_busy_is_named() {
     let place = Place::new();
     place.mount(&[]).done();
     let mut sleeper = Command::new("sleep")
-        .arg("600")
+        .arg("60")
         .current_dir(place.point())
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let pid = format!("sleep (pid {}", sleeper.id());

@@ -51,6 +51,7 @@ fn a_recovery_code_is_shown_once_and_opens_in_any_way_a_person_types_it() {
         code.replace(['-', '\n'], ""),
         code.replace('-', " "),
         code.replace('-', "\n"),
+        format!("\n\n{}\n", code.replace('\n', "\n\n")),
     ] {
         opens(&place, &["--recovery"], &input);
     }

@@ -74,7 +74,7 @@ pub struct PathArgs {
     #[arg(value_name = "VAULT[:PATH]")]
     pub path: OsString,
     /// Print the plain path of this file of the backing
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub plain_of: Option<PathBuf>,
     /// What opens the vault.
     #[command(flatten)]

@@ -108,9 +108,10 @@ pub struct ChangeArgs {
 /// `keepfs key remove`
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-The last key is never removed. If a way to open the vault is given (--passfile,
+The last slot is never removed. If a way to open the vault is given (--passfile,
 --keyfile, ...), a key that stays must open it first; on a terminal one is
-asked for.
+asked for. With --yes and no such way, the other slots are believed to be what they
+say they are. Copies that a sync client made of the slot go with it.
 
 Removing a key does not change what the vault is encrypted with. Whoever kept a
 copy of the removed slot file, as a provider does, and knows its passphrase can
@@ -119,7 +120,7 @@ new vault, copy the files over and delete the old one.
 
 Examples:
   keepfs key remove ~/Sync/private 1f3a9c02
-  keepfs key remove --yes ~/Sync/private 1f3a9c02")]
+  keepfs key remove --yes --passfile laptop ~/Sync/private 1f3a9c02")]
 pub struct RemoveArgs {
     /// The vault's directory
     pub vault: PathBuf,
@@ -186,8 +187,10 @@ pub struct GenerateFileArgs {
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Shows what it would do; --yes does it. It removes copies that sync clients made
-of slots that are there and whole, and what a killed keepfs left; it puts a copy
-back whose slot is missing. Anything else it names and leaves alone.
+of slots that are there and whole, and what a killed keepfs left; it puts a whole
+copy in the place of a damaged slot. A copy whose slot is missing comes back only if
+nothing else opens the vault, or with --restore: somebody may have removed that key
+on purpose. Anything else it names and leaves alone.
 
 Examples:
   keepfs key tidy ~/Sync/private
@@ -195,6 +198,9 @@ Examples:
 pub struct TidyArgs {
     /// The vault's directory
     pub vault: PathBuf,
+    /// Put the copy of this missing slot back: its id, or its first digits
+    #[arg(long, value_name = "ID", value_parser = size::slot_digits)]
+    pub restore: Option<String>,
     /// Do it
     #[arg(long)]
     pub yes: bool,

@@ -125,7 +125,7 @@ pub struct NewKeyArgs {
     )]
     pub new_recovery: bool,
     /// Show the recovery code as a QR code too
-    #[arg(long, requires = "new_recovery")]
+    #[arg(long, requires = "new_recovery", conflicts_with = "json")]
     pub qr: bool,
     /// What unlocking with it shall cost.
     #[command(flatten)]

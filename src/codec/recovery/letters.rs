@@ -163,7 +163,7 @@ fn symbols(text: &str) -> Result<Symbols, LettersError> {
 }
 
 fn separates(letter: char) -> bool {
-    letter.is_whitespace() || letter == '-'
+    matches!(letter, ' ' | '\t' | '\r' | '\n' | '-')
 }
 
 /// The value of one digit in group `at`, counted from 0.

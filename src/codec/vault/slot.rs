@@ -230,6 +230,20 @@ impl Slot {
         cost: &KdfCost,
         label: &str,
     ) -> Result<SlotImage, SlotError> {
+        let image = Self::try_wrap(master, vault, credential, cost, label);
+        wipe_stack();
+        image
+    }
+
+    /// Never inlined, so that all of its stack is below that of its caller.
+    #[inline(never)]
+    fn try_wrap(
+        master: &MasterKey,
+        vault: &VaultFile,
+        credential: &Credential,
+        cost: &KdfCost,
+        label: &str,
+    ) -> Result<SlotImage, SlotError> {
         check_label(label.as_bytes())?;
         check_fingerprint(master, vault)?;
         let kind = credential.kind();

@@ -29,6 +29,9 @@ pub enum SlotEditError {
     /// Without it nothing opens the vault.
     #[error("{0} is the vault's last key slot; without it nobody could ever open the vault")]
     LastSlot(SlotId),
+    /// The key that was to stay has gone meanwhile.
+    #[error("the key slot {0}, which was to stay, has disappeared meanwhile; nothing was removed")]
+    ProofGone(SlotId),
     /// It has as many as are tried.
     #[error("the vault has {MAX_SLOTS} key slots, and more are never tried; remove one first")]
     Full,
@@ -44,6 +47,8 @@ pub enum TidyStep {
     Remove,
     /// It takes the place of the slot that is missing.
     Restore(SlotId),
+    /// It takes the place of the slot that is damaged, which takes its name.
+    Exchange(SlotId),
     /// A person has to look at it.
     Leave,
 }
@@ -84,12 +89,19 @@ impl SlotEditor {
         &self.slots.odd
     }
 
-    /// Whether another slot can be added.
+    /// Whether another slot can be added. Slots that are never tried, since
+    /// they cost too much or too little anywhere, do not count.
     ///
     /// # Errors
     /// [`SlotEditError::Full`].
     pub fn check_room(&self) -> Result<(), SlotEditError> {
-        if self.slots.slots.len() >= MAX_SLOTS {
+        let usable = |stored: &&StoredSlot| {
+            stored
+                .slot
+                .cost()
+                .is_none_or(|cost| cost.check_format_caps().is_ok() && cost.check_floor().is_ok())
+        };
+        if self.slots.slots.iter().filter(usable).count() >= MAX_SLOTS {
             return Err(SlotEditError::Full);
         }
         Ok(())
@@ -99,27 +111,18 @@ impl SlotEditor {
     /// touched.
     ///
     /// # Errors
-    /// [`SlotEditError::Full`]; the backing's: then there is no new slot,
-    /// unless only the last step failed, which makes it durable.
+    /// The backing's: then there is no new slot, unless only the last step
+    /// failed, which makes it durable.
     pub fn add(&mut self, image: &SlotImage) -> Result<(), SlotEditError> {
-        self.check_room()?;
         Ok(self.dir.add_slot(image.id(), image.sealed())?)
     }
 
-    /// Puts a new slot in place and takes an old one away, in this order: a
-    /// kill at any moment leaves at least one of the two.
+    /// Takes a slot away again that was just added and is of no use.
     ///
     /// # Errors
-    /// As of [`Self::add`] and [`Self::remove`]. The old slot is there unless
-    /// the new one is.
-    pub fn replace(
-        &mut self,
-        old: SlotId,
-        new: &SlotImage,
-        vault: &VaultFile,
-    ) -> Result<(), SlotEditError> {
-        self.dir.add_slot(new.id(), new.sealed())?;
-        self.remove(old, vault)
+    /// The backing's.
+    pub fn take_back(&mut self, image: &SlotImage) -> Result<(), SlotEditError> {
+        Ok(self.dir.remove_slot(image.id())?)
     }
 
     /// Whether a slot is there and not the last one.
@@ -136,29 +139,73 @@ impl SlotEditor {
         Ok(())
     }
 
-    /// Removes a slot for good, durably.
+    /// Removes a slot for good, durably, and every copy of it that a sync
+    /// client made. `stays` is a slot that is known to open the vault.
     ///
     /// # Errors
-    /// As of [`Self::check_removable`]; the backing's.
-    pub fn remove(&mut self, id: SlotId, vault: &VaultFile) -> Result<(), SlotEditError> {
+    /// As of [`Self::check_removable`]; [`SlotEditError::ProofGone`]; the
+    /// backing's.
+    pub fn remove(
+        &mut self,
+        id: SlotId,
+        stays: Option<SlotId>,
+        vault: &VaultFile,
+    ) -> Result<(), SlotEditError> {
         // As it is now, with what was added here and what sync brought.
-        self.slots = KeySlots::read_dir(&self.dir, vault.vault_id())?;
+        self.reread(vault)?;
         self.check_removable(id)?;
+        if let Some(stays) = stays
+            && self.slots.find(stays).is_none()
+        {
+            return Err(SlotEditError::ProofGone(stays));
+        }
         self.dir.remove_slot(id)?;
         self.slots.slots.retain(|stored| stored.slot.id() != id);
+        // A copy would bring the removed key back.
+        let copies = self.slots.odd.iter().filter(|odd| {
+            matches!(
+                odd.why,
+                OddSlotReason::ConflictCopy {
+                    of,
+                    standing: CopyStanding::Same,
+                } if of == id
+            )
+        });
+        for copy in copies {
+            self.dir.unlink(&copy.name)?;
+        }
+        Ok(self.dir.sync()?)
+    }
+
+    /// Looks at the directory again.
+    ///
+    /// # Errors
+    /// The backing's.
+    pub fn reread(&mut self, vault: &VaultFile) -> Result<(), SlotEditError> {
+        self.slots = KeySlots::read_dir(&self.dir, vault.vault_id())?;
         Ok(())
     }
 
     /// What tidying would do about an odd entry. Nothing that might still be
-    /// needed is ever removed.
+    /// needed is ever removed, and a slot that is missing, perhaps since
+    /// somebody removed it, comes back only if nothing else opens the vault or
+    /// if it is the one to `restore`.
     #[must_use]
-    pub fn tidy_step(odd: &OddSlot) -> TidyStep {
+    pub fn tidy_step(&self, odd: &OddSlot, restore: Option<SlotId>) -> TidyStep {
         match odd.why {
             OddSlotReason::Temporary => TidyStep::Remove,
             OddSlotReason::ConflictCopy { of, standing } => match standing {
                 CopyStanding::Same | CopyStanding::Damaged => TidyStep::Remove,
-                CopyStanding::Alone => TidyStep::Restore(of),
-                CopyStanding::Differs | CopyStanding::Lost => TidyStep::Leave,
+                CopyStanding::Whole => TidyStep::Exchange(of),
+                CopyStanding::Alone if self.slots.slots.is_empty() || restore == Some(of) => {
+                    TidyStep::Restore(of)
+                }
+                CopyStanding::Alone
+                | CopyStanding::Differs
+                | CopyStanding::Lost
+                | CopyStanding::Foreign
+                | CopyStanding::Newer
+                | CopyStanding::Unreadable => TidyStep::Leave,
             },
             OddSlotReason::Name
             | OddSlotReason::NotRegular
@@ -180,6 +227,7 @@ impl SlotEditor {
                 self.dir.sync()?;
             }
             TidyStep::Restore(id) => self.dir.restore_slot(name, id)?,
+            TidyStep::Exchange(id) => self.dir.exchange_slot(name, id)?,
             TidyStep::Leave => {}
         }
         Ok(())

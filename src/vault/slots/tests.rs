@@ -94,7 +94,7 @@ fn a_kill_at_any_change_of_add_leaves_the_old_keys_and_a_whole_new_one_or_none()
     let world = World::new();
     for passed in 0.. {
         let image = image(&world.path, b"second");
-        let vault = locked(&world.path);
+        let mut vault = locked(&world.path);
         let mut editor = vault.edit_slots().unwrap();
         let armed = arm(Scope::Thread, Plan::kill_after(passed));
         let done = editor.add(&image);
@@ -131,10 +131,10 @@ fn a_kill_at_any_change_of_remove_leaves_the_slot_or_not_and_the_others_always()
     let world = World::new();
     for passed in 0.. {
         let id = add(&world.path, b"second");
-        let vault = locked(&world.path);
+        let mut vault = locked(&world.path);
         let mut editor = vault.edit_slots().unwrap();
         let armed = arm(Scope::Thread, Plan::kill_after(passed));
-        let done = editor.remove(id, vault.info().description);
+        let done = editor.remove(id, None, vault.info().description);
         let fired = armed.fired();
         drop(armed);
         drop(editor);
@@ -158,10 +158,12 @@ fn a_kill_at_any_change_of_replace_leaves_a_key_that_opens() {
         let world = World::new();
         let old = open(&world.path, b"key", SlotChoice::Any).unwrap();
         let new = image(&world.path, b"new");
-        let vault = locked(&world.path);
+        let mut vault = locked(&world.path);
         let mut editor = vault.edit_slots().unwrap();
         let armed = arm(Scope::Thread, Plan::kill_after(passed));
-        let done = editor.replace(old, &new, vault.info().description);
+        let done = editor
+            .add(&new)
+            .and_then(|()| editor.remove(old, Some(new.id()), vault.info().description));
         let fired = armed.fired();
         drop(armed);
         drop(editor);
@@ -180,23 +182,23 @@ fn a_kill_at_any_change_of_replace_leaves_a_key_that_opens() {
 #[test]
 fn the_last_slot_and_one_that_is_not_there_are_not_removed() {
     let world = World::new();
-    let vault = locked(&world.path);
+    let mut vault = locked(&world.path);
     let only = open(&world.path, b"key", SlotChoice::Any).unwrap();
     let mut editor = vault.edit_slots().unwrap();
     let description = vault.info().description;
     assert!(matches!(
-        editor.remove(only, description),
+        editor.remove(only, None, description),
         Err(SlotEditError::LastSlot(id)) if id == only
     ));
     let other = SlotId::new([1; 16]);
     assert!(matches!(
-        editor.remove(other, description),
+        editor.remove(other, None, description),
         Err(SlotEditError::NoSuchSlot(id)) if id == other
     ));
     // A file that is no valid slot does not count as a way in.
     fs::write(slot_file(&world.path, other), b"noise").unwrap();
     assert!(matches!(
-        editor.remove(only, description),
+        editor.remove(only, None, description),
         Err(SlotEditError::LastSlot(_))
     ));
     assert!(opens(&world.path, b"key"));
@@ -205,7 +207,7 @@ fn the_last_slot_and_one_that_is_not_there_are_not_removed() {
 #[test]
 fn one_process_at_a_time_changes_the_slots() {
     let world = World::new();
-    let vault = locked(&world.path);
+    let mut vault = locked(&world.path);
     let editor = vault.edit_slots().unwrap();
     assert!(matches!(
         locked(&world.path).edit_slots(),
@@ -225,13 +227,14 @@ fn a_vault_is_given_no_more_slots_than_are_tried() {
         add(&world.path, format!("key {number}").as_bytes());
     }
     let extra = image(&world.path, b"one too many");
-    let vault = locked(&world.path);
+    let mut vault = locked(&world.path);
     let mut editor = vault.edit_slots().unwrap();
-    assert!(matches!(editor.add(&extra), Err(SlotEditError::Full)));
+    assert!(matches!(editor.check_room(), Err(SlotEditError::Full)));
     // Changing a key of a full vault works.
     let old = open(&world.path, b"key 1", SlotChoice::Any).unwrap();
+    editor.add(&extra).unwrap();
     editor
-        .replace(old, &extra, vault.info().description)
+        .remove(old, Some(extra.id()), vault.info().description)
         .unwrap();
     assert!(opens(&world.path, b"one too many"));
     // A planted 33rd slot: the first 32 are tried, the last one only if asked for.
@@ -243,7 +246,10 @@ fn a_vault_is_given_no_more_slots_than_are_tried() {
     .unwrap();
     let vault = locked(&world.path);
     assert_eq!(vault.info().slots.len(), MAX_SLOTS + 1);
-    let tried = |choice| vault.slots.chosen(SlotKind::KeyFile, choice).unwrap();
+    let tried = |choice| {
+        let chosen = vault.slots.chosen(SlotKind::KeyFile, &CAPS, choice);
+        chosen.unwrap().0
+    };
     assert_eq!(tried(SlotChoice::Any).len(), MAX_SLOTS);
     let last = vault.info().slots.last().unwrap().slot.id();
     assert!(!tried(SlotChoice::Any).iter().any(|slot| slot.id() == last));
@@ -267,7 +273,10 @@ fn a_chosen_slot_is_the_only_one_tried() {
     );
     assert!(matches!(
         open(&world.path, b"second", SlotChoice::Only(first)),
-        Err(UnlockError::WrongCredential(SlotKind::KeyFile))
+        Err(UnlockError::WrongCredential {
+            kind: SlotKind::KeyFile,
+            ..
+        })
     ));
     let none = SlotId::new([9; 16]);
     assert!(matches!(
@@ -294,10 +303,10 @@ fn a_directory_that_nobody_can_have_filled_honestly_is_not_read() {
 }
 
 fn tidy(path: &Path) -> Vec<TidyStep> {
-    let vault = locked(path);
+    let mut vault = locked(path);
     let editor = vault.edit_slots().unwrap();
     let steps = editor.odd().iter().map(|odd| {
-        let step = SlotEditor::tidy_step(odd);
+        let step = editor.tidy_step(odd, None);
         editor.tidy(&odd.name, step).unwrap();
         step
     });
@@ -358,6 +367,157 @@ fn copies_that_sync_clients_make_are_reported_harmless_and_tidied() {
         assert_eq!(files(&world.path), [(slot_file_name(id), good.clone())]);
         assert!(opens(&world.path, b"key"));
     }
+}
+
+#[test]
+fn a_copy_takes_the_place_of_a_damaged_slot() {
+    let world = World::new();
+    let id = open(&world.path, b"key", SlotChoice::Any).unwrap();
+    let file = slot_file(&world.path, id);
+    let copy = slots_dir(&world.path).join(&conflict_names(id)[0]);
+    fs::copy(&file, &copy).unwrap();
+    fs::write(&file, b"").unwrap();
+    assert!(!opens(&world.path, b"key"));
+    let steps = tidy(&world.path);
+    assert!(steps.contains(&TidyStep::Exchange(id)), "{steps:?}");
+    assert!(opens(&world.path, b"key"));
+    assert_eq!(fs::read(&copy).unwrap(), b"");
+    assert_eq!(tidy(&world.path), [TidyStep::Remove]);
+}
+
+#[test]
+fn a_removed_key_does_not_come_back_by_tidying() {
+    let world = World::new();
+    let id = add(&world.path, b"second");
+    let file = slot_file(&world.path, id);
+    let bytes = fs::read(&file).unwrap();
+    let copy = slots_dir(&world.path).join(&conflict_names(id)[0]);
+    fs::write(&copy, &bytes).unwrap();
+    let mut vault = locked(&world.path);
+    let mut editor = vault.edit_slots().unwrap();
+    editor.remove(id, None, vault.info().description).unwrap();
+    assert!(!copy.exists(), "a copy goes with its slot");
+    drop(editor);
+    // One that arrives later, or that the provider kept.
+    fs::write(&copy, &bytes).unwrap();
+    assert_eq!(tidy(&world.path), [TidyStep::Leave]);
+    assert!(!opens(&world.path, b"second"));
+    // Asked for, it does.
+    let mut vault = locked(&world.path);
+    let editor = vault.edit_slots().unwrap();
+    let odd = &editor.odd()[0];
+    let step = editor.tidy_step(odd, Some(id));
+    assert_eq!(step, TidyStep::Restore(id));
+    editor.tidy(&odd.name, step).unwrap();
+    assert!(opens(&world.path, b"second"));
+}
+
+#[test]
+fn copies_that_cannot_be_judged_are_left() {
+    let world = World::new();
+    let id = open(&world.path, b"key", SlotChoice::Any).unwrap();
+    let good = fs::read(slot_file(&world.path, id)).unwrap();
+    let names = conflict_names(id);
+    let copy = |at: usize| slots_dir(&world.path).join(&names[at]);
+    fs::create_dir(copy(0)).unwrap();
+    std::os::unix::fs::symlink("nowhere", copy(1)).unwrap();
+    let mut newer = good.clone();
+    newer[8] = 2;
+    fs::write(copy(2), newer).unwrap();
+    let mut foreign = good.clone();
+    foreign[40] ^= 1;
+    fs::write(copy(3), foreign).unwrap();
+    let standings: Vec<CopyStanding> = locked(&world.path)
+        .info()
+        .odd
+        .iter()
+        .map(|odd| {
+            let OddSlotReason::ConflictCopy { standing, .. } = odd.why else {
+                panic!("{odd:?}");
+            };
+            standing
+        })
+        .collect();
+    for wanted in [
+        CopyStanding::Unreadable,
+        CopyStanding::Newer,
+        CopyStanding::Foreign,
+    ] {
+        assert!(standings.contains(&wanted), "{standings:?}");
+    }
+    assert_eq!(tidy(&world.path), [TidyStep::Leave; 4]);
+    assert!(opens(&world.path, b"key"));
+}
+
+#[test]
+fn a_key_that_was_to_stay_and_is_gone_stops_a_removal() {
+    let world = World::new();
+    let first = open(&world.path, b"key", SlotChoice::Any).unwrap();
+    let second = add(&world.path, b"second");
+    add(&world.path, b"third");
+    let mut vault = locked(&world.path);
+    let mut editor = vault.edit_slots().unwrap();
+    // Sync takes it away while a person is asked.
+    fs::remove_file(slot_file(&world.path, second)).unwrap();
+    assert!(matches!(
+        editor.remove(first, Some(second), vault.info().description),
+        Err(SlotEditError::ProofGone(id)) if id == second
+    ));
+    assert!(opens(&world.path, b"key"));
+}
+
+#[test]
+fn slots_that_cost_nothing_to_plant_do_not_hide_the_real_one() {
+    let world = World::new();
+    let passphrase = || {
+        let typed = crate::codec::kdf::Passphrase::from_bytes(b"real".to_vec()).unwrap();
+        Credential::Passphrase(typed)
+    };
+    let cost = KdfCost {
+        memory_kib: KdfCost::MIN_MEMORY_KIB,
+        passes: KdfCost::MIN_PASSES,
+        lanes: 1,
+    };
+    let vault = locked(&world.path);
+    let opened = vault
+        .open_slot(&key(b"key"), &CAPS, SlotChoice::Any)
+        .unwrap();
+    let description = vault.info().description;
+    let real = Slot::wrap(&opened.master, description, &passphrase(), &cost, "").unwrap();
+    locked(&world.path)
+        .edit_slots()
+        .unwrap()
+        .add(&real)
+        .unwrap();
+    for number in 0..40u8 {
+        let id = SlotId::new([0, 0, 0, number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let mut planted = real.sealed().bytes().to_vec();
+        planted[16..32].copy_from_slice(id.bytes());
+        // Half of them too cheap, half too expensive.
+        let memory: u32 = if number % 2 == 0 { 1024 } else { u32::MAX };
+        planted[80..84].copy_from_slice(&memory.to_le_bytes());
+        fs::write(slot_file(&world.path, id), planted).unwrap();
+    }
+    let found = locked(&world.path)
+        .open_slot(&passphrase(), &CAPS, SlotChoice::Any)
+        .unwrap();
+    assert_eq!(found.slot, real.id());
+    locked(&world.path)
+        .edit_slots()
+        .unwrap()
+        .check_room()
+        .unwrap();
+    // A wrong one says that some were not tried.
+    let wrong = crate::codec::kdf::Passphrase::from_bytes(b"wrong".to_vec()).unwrap();
+    let error = locked(&world.path)
+        .open_slot(&Credential::Passphrase(wrong), &CAPS, SlotChoice::Any)
+        .err()
+        .unwrap();
+    let words = error.to_string();
+    assert!(
+        words.starts_with("wrong passphrase; a key slot was not tried"),
+        "{words}"
+    );
 }
 
 #[test]
