@@ -25,5 +25,7 @@ mod life;
 mod memory;
 #[path = "cli/recovery.rs"]
 mod recovery;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/words.rs"]
 mod words;

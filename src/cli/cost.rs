@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::args::CostArgs;
+use super::progress::Waiting;
 use crate::codec::kdf::{KdfCaps, KdfCost, KdfError, derive_once};
+use crate::codec::vault::SlotKind;
 
 /// What unlocking should take.
 const TARGET: Duration = Duration::from_secs(1);
@@ -12,6 +14,19 @@ const TARGET: Duration = Duration::from_secs(1);
 const MEMORY_KIB: u32 = 256 * 1024;
 /// Lanes: what a small machine can compute side by side.
 const LANES: u32 = 4;
+
+/// What a new key of this kind shall cost.
+///
+/// # Errors
+/// As of [`cost`].
+pub fn of_kind(kind: SlotKind, words: &CostArgs, caps: &KdfCaps) -> Result<KdfCost, KdfError> {
+    if kind.takes_passphrase() {
+        let _waiting = Waiting::begin("Finding out what this machine can pay");
+        cost(words, caps)
+    } else {
+        Ok(KdfCost::NONE)
+    }
+}
 
 /// The cost of a new passphrase. Takes about a second to find out, unless the
 /// passes are given.

@@ -7,19 +7,10 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::args::InitArgs;
-use super::progress::Waiting;
 use super::{cost, key_file, new_key, size, unlock};
 use crate::codec::entry::VAULT_FILE;
-use crate::codec::kdf::KdfCost;
 use crate::sys::process;
 use crate::vault::{InitError, InitOptions, init};
-
-/// What a key without a passphrase costs.
-const NO_COST: KdfCost = KdfCost {
-    memory_kib: 0,
-    passes: 0,
-    lanes: 0,
-};
 
 /// What `--json` prints. Fields are added, never changed.
 #[derive(Serialize)]
@@ -48,12 +39,7 @@ pub fn run(words: InitArgs) -> anyhow::Result<()> {
         .transpose()?;
     let credential = new_key::combine(passphrase, key_file).expect("one of the two is there");
     let kind = credential.kind();
-    let cost = if kind.takes_passphrase() {
-        let _waiting = Waiting::begin("Finding out what this machine can pay");
-        cost::cost(&words.cost, &unlock::caps())?
-    } else {
-        NO_COST
-    };
+    let cost = cost::of_kind(kind, &words.cost, &unlock::caps())?;
     let fingerprint = init(
         &words.vault,
         &InitOptions {

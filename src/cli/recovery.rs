@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::passphrase::stdin_line;
 use super::say;
 use crate::codec::recovery::{
-    CombineError, RecoveryCode, RecoveryTextError, Share, SplitPlanError, Typed,
+    CombineError, LettersError, RecoveryCode, RecoveryTextError, Share, SplitPlanError, Typed,
 };
 
 /// How often a person may mistype.
@@ -109,27 +109,34 @@ fn typed(prompt: &str) -> Result<Whole, RecoveryError> {
             Ok(Typed::Code(code)) => return Ok(Whole::Code(code)),
             Ok(Typed::Share(share)) => return Ok(Whole::Share(share)),
             Ok(Typed::Incomplete { missing }) => {
-                if person && let Some(missing) = missing {
-                    say(&format!("{missing} groups more: "))?;
+                if person {
+                    say(&match missing {
+                        Some(missing) => format!("{missing} groups more: "),
+                        None => "Go on: ".to_owned(),
+                    })?;
                 }
             }
             Err(error) if person && slips + 1 < ATTEMPTS => {
                 slips += 1;
                 text.truncate(begun);
-                // Without the last line it was right, and not short of letters.
-                let last_line = matches!(
-                    Typed::parse(&format!("{}\n00000", *text)),
-                    Ok(Typed::Incomplete { .. })
-                ) || text.trim().is_empty();
-                let again = if last_line { "that line" } else { "all of it" };
-                if !last_line {
+                let again = if fault_is_behind(&text, &error) {
+                    "that line"
+                } else {
                     text.clear();
-                }
+                    "all of it"
+                };
                 say(&format!("{error}; {again} again: "))?;
             }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether a slip is in what was typed after `begun`, which was right so far:
+/// not if a group was left short there, or only the sum of all shows it.
+fn fault_is_behind(begun: &str, error: &RecoveryTextError) -> bool {
+    let letters = begun.chars().filter(char::is_ascii_alphanumeric).count();
+    letters % 5 == 0 && !matches!(error, RecoveryTextError::Letters(LettersError::BadSum))
 }
 
 /// A code or share in rows, and as a QR code if it is wanted.

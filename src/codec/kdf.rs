@@ -84,6 +84,12 @@ pub enum KdfError {
 }
 
 impl KdfCost {
+    /// What a key without a passphrase costs: all zero.
+    pub const NONE: Self = Self {
+        memory_kib: 0,
+        passes: 0,
+        lanes: 0,
+    };
     /// Least memory: 64 MiB.
     pub const MIN_MEMORY_KIB: u32 = 64 * 1024;
     /// Most memory: 4 GiB.

@@ -22,13 +22,6 @@ use crate::mount::table::printable;
 use crate::types::SlotId;
 use crate::vault::{LockedVault, SlotEditError, SlotEditor};
 
-/// What a key without a passphrase costs.
-const NO_COST: KdfCost = KdfCost {
-    memory_kib: 0,
-    passes: 0,
-    lanes: 0,
-};
-
 /// What `--json` prints about a new key. Fields are added, never changed.
 #[derive(Serialize)]
 struct Report {
@@ -87,12 +80,7 @@ impl NewKey {
             (words.credential(replaced)?, None)
         };
         let kind = credential.kind();
-        let cost = if kind.takes_passphrase() {
-            let _waiting = Waiting::begin("Finding out what this machine can pay");
-            cost::cost(&words.cost, &unlock::caps())?
-        } else {
-            NO_COST
-        };
+        let cost = cost::of_kind(kind, &words.cost, &unlock::caps())?;
         let waiting = Waiting::begin("Wrapping the master key");
         let image = wrap(master, vault, &credential, &cost, &label)?;
         drop(waiting);
@@ -293,7 +281,13 @@ pub fn split(words: &SplitArgs) -> anyhow::Result<()> {
     let code = RecoveryCode::generate()?;
     let shares = code.split(plan)?;
     let code = Credential::Recovery(code);
-    let image = wrap(&unlocked.opened.master, &vault, &code, &NO_COST, &label)?;
+    let image = wrap(
+        &unlocked.opened.master,
+        &vault,
+        &code,
+        &KdfCost::NONE,
+        &label,
+    )?;
     let told = shares_shown(words, plan, &shares, image.id(), &label)?;
     put(&mut editor, &image, &told)
 }

@@ -193,7 +193,7 @@ impl Slot {
         let zero_cost = parts.u32();
         let label_len = usize::from(parts.u16());
         let extension_len = parts.u16();
-        if zero != &[0] || zero_cost != 0 || (!kind.takes_passphrase() && cost != NO_COST) {
+        if zero != &[0] || zero_cost != 0 || (!kind.takes_passphrase() && cost != KdfCost::NONE) {
             return Err(SlotError::ReservedNotZero);
         }
         if usize::try_from(total) != Ok(bytes.len())
@@ -251,7 +251,7 @@ impl Slot {
             cost.check_floor()?;
             cost
         } else {
-            &NO_COST
+            &KdfCost::NONE
         };
         let id = SlotId::new(random::array()?);
         let salt = random::array()?;
@@ -378,12 +378,6 @@ impl Slot {
         &self.label
     }
 }
-
-const NO_COST: KdfCost = KdfCost {
-    memory_kib: 0,
-    passes: 0,
-    lanes: 0,
-};
 
 fn check_label(label: &[u8]) -> Result<&str, SlotError> {
     if label.len() > Slot::MAX_LABEL_LEN {

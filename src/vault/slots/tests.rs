@@ -15,12 +15,6 @@ const CAPS: KdfCaps = KdfCaps {
     ram_kib: 1024 * 1024,
 };
 
-const NO_COST: KdfCost = KdfCost {
-    memory_kib: 0,
-    passes: 0,
-    lanes: 0,
-};
-
 /// A key file costs nothing, unlike a passphrase.
 fn key(bytes: &[u8]) -> Credential {
     Credential::KeyFile(KeyFile::from_bytes(bytes.to_vec()).unwrap())
@@ -46,7 +40,7 @@ fn image(path: &Path, bytes: &[u8]) -> SlotImage {
         .open_slot(&key(b"key"), &CAPS, SlotChoice::Any)
         .unwrap();
     let description = vault.info().description;
-    Slot::wrap(&opened.master, description, &key(bytes), &NO_COST, "").unwrap()
+    Slot::wrap(&opened.master, description, &key(bytes), &KdfCost::NONE, "").unwrap()
 }
 
 fn add(path: &Path, bytes: &[u8]) -> SlotId {
