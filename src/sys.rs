@@ -7,9 +7,11 @@
 //! | [`fuse_device`] | `/dev/fuse`, seen from a running mount |
 //! | [`mount`] | attaching to and detaching from the mount table |
 //! | [`process`] | sessions, signals, memory hardening, waiting for processes |
+//! | [`terminal`] | the terminal while a secret is typed |
 
 pub mod caller;
 pub mod fs;
 pub mod fuse_device;
 pub mod mount;
 pub mod process;
+pub mod terminal;

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::args::PassphraseArgs;
 use crate::codec::kdf::{EmptyPassphrase, Passphrase};
 use crate::mount::launch::unbuffered_stdin;
+use crate::sys::terminal::SilentTerminal;
 
 /// Where systemd tells a service about its credentials; systemd.exec(5).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -187,6 +188,8 @@ fn from_program(words: &[String]) -> Result<TypedPassphrase, PassphraseError> {
 }
 
 fn from_terminal(ask: Ask) -> Result<TypedPassphrase, PassphraseError> {
+    // Held over both questions, and from before the first: nothing typed ahead shows.
+    let _silent = SilentTerminal::begin().map_err(PassphraseError::Terminal)?;
     let first = prompt(match ask {
         Ask::Once => "Passphrase: ",
         Ask::Twice => "New passphrase: ",

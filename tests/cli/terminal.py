@@ -2,7 +2,8 @@
 
 Standard input: one JSON object, {"argv": [...], "steps": [[PROMPT, ANSWER], ...]};
 prompts are waited for in turn, as plain text. Standard output: one JSON object
-with all that the terminal showed and the exit code.
+with all that the terminal showed, the exit code, and whether the terminal
+showed what is typed in the end.
 """
 
 import json
@@ -10,9 +11,11 @@ import os
 import pty
 import select
 import sys
+import termios
 import time
 
 PATIENCE = 60
+INTERRUPT = "\x03"
 
 
 def main() -> None:
@@ -42,12 +45,14 @@ def main() -> None:
             if not more():
                 sys.exit(f"ended before {prompt!r}; on the terminal: {shown.decode()!r}")
         seen = at + len(prompt)
-        os.write(terminal, answer.encode() + b"\n")
+        os.write(terminal, answer.encode() + (b"" if answer == INTERRUPT else b"\n"))
     end = time.time() + PATIENCE
     while more():
         pass
     _, status = os.waitpid(pid, 0)
-    print(json.dumps({"shown": shown.decode(), "code": os.waitstatus_to_exitcode(status)}))
+    code = os.waitstatus_to_exitcode(status)
+    echo = bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+    print(json.dumps({"shown": shown.decode(), "code": code, "echo": echo}))
 
 
 main()

@@ -25,6 +25,7 @@ fn on_terminal(place: &Place, words: &[&str], steps: &[(&str, &str)]) -> (String
     let ran = run(&mut python, job.to_string().as_bytes());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let told: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(told["echo"], true, "the terminal was left silent");
     let shown = told["shown"].as_str().unwrap().to_owned();
     (shown, told["code"].as_i64().unwrap())
 }
@@ -63,6 +64,14 @@ fn a_new_passphrase_is_asked_for_twice_and_a_weak_one_warned_about() {
     let (shown, code) = on_terminal(&place, &words, &steps);
     assert_eq!(code, 0, "{shown}");
     assert!(!shown.contains("weak"), "{shown}");
+}
+
+#[test]
+fn the_interrupt_key_ends_a_question_and_gives_the_terminal_back() {
+    let place = Place::bare();
+    let (shown, code) = on_terminal(&place, &["init", "v"], &[("New passphrase: ", "\u{3}")]);
+    assert_eq!(code, -2, "{shown}");
+    assert!(!place.vault().exists());
 }
 
 #[test]
