@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use keepfs::codec::geometry::Geometry;
-use keepfs::codec::kdf::{KdfCaps, KdfCost, Passphrase};
-use keepfs::codec::vault::Credential;
+use keepfs::codec::kdf::{KdfCaps, KdfCost};
+use keepfs::codec::vault::{Credential, KeyFile};
 use keepfs::name::PlainName;
 use keepfs::types::{Caller, Fh, FileKind, Ino, RenameMode, SetTime};
 use keepfs::vault::file::SizeRule;
@@ -20,7 +20,6 @@ use keepfs::view::{
     ViewOptions, WriteCaller, XattrMode,
 };
 
-use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::ops::{Mode, Op, bytes, name, target, xattr_name, xattr_value};
@@ -35,6 +34,7 @@ pub(crate) struct Subject {
     chunk: usize,
     /// Stands for the root.
     base: PlainName,
+    _backing: TempDir,
 }
 
 const CALLER: Caller = Caller {
@@ -56,19 +56,13 @@ fn view(vault: &Arc<Vault>) -> View {
     View::new(Arc::clone(vault), options).unwrap()
 }
 
-fn passphrase() -> Credential {
-    Credential::Passphrase(Passphrase::from_bytes(b"model".to_vec()).unwrap())
+fn key_file() -> Credential {
+    Credential::KeyFile(KeyFile::from_bytes(b"model".to_vec()).unwrap())
 }
 
-/// The vault all sequences of a chunk size share, each in a directory of its
-/// own: deriving a key takes longer than the operations.
-fn vault_of(geometry: Geometry) -> Arc<Vault> {
-    static MADE: Mutex<Vec<(u8, Arc<Vault>, TempDir)>> = Mutex::new(Vec::new());
-    let mut made = MADE.lock();
-    if let Some((_, vault, _)) = made.iter().find(|(log2, ..)| *log2 == geometry.log2()) {
-        return Arc::clone(vault);
-    }
-    let backing = tempfile::tempdir().unwrap();
+/// A vault of its own for each sequence. A key file opens it: deriving a key
+/// from a passphrase takes longer than the operations.
+fn new_vault(backing: &Path, geometry: Geometry) -> Arc<Vault> {
     let options = InitOptions {
         geometry,
         cost: KdfCost {
@@ -77,34 +71,22 @@ fn vault_of(geometry: Geometry) -> Arc<Vault> {
             lanes: 4,
         },
         label: String::new(),
-        credential: passphrase(),
+        credential: key_file(),
     };
-    init(backing.path(), &options).unwrap();
-    let vault = LockedVault::open(backing.path())
+    init(backing, &options).unwrap();
+    let vault = LockedVault::open(backing)
         .unwrap()
-        .unlock(
-            &passphrase(),
-            &KdfCaps { ram_kib: 1 << 22 },
-            SlotChoice::Any,
-        )
+        .unlock(&key_file(), &KdfCaps { ram_kib: 1 << 22 }, SlotChoice::Any)
         .unwrap();
-    let vault = Arc::new(vault);
-    made.push((geometry.log2(), Arc::clone(&vault), backing));
-    vault
-}
-
-/// A name that no other sequence uses.
-fn fresh_base() -> PlainName {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    plain(format!("sequence {number}").as_bytes())
+    Arc::new(vault)
 }
 
 impl Subject {
     pub(crate) fn new(geometry: Geometry) -> Self {
-        let vault = vault_of(geometry);
+        let backing = tempfile::tempdir().unwrap();
+        let vault = new_vault(backing.path(), geometry);
         let view = view(&vault);
-        let base = fresh_base();
+        let base = plain(b"base");
         let made = view.mkdir(&CALLER, Ino::ROOT, &base, 0o755).unwrap();
         view.forget(made.attr.ino, 1);
         Self {
@@ -113,6 +95,7 @@ impl Subject {
             base,
             held: None,
             chunk: geometry.chunk_size(),
+            _backing: backing,
         }
     }
 
