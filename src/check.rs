@@ -1,10 +1,12 @@
-//! Floor 4: is a vault whole? Reads everything, writes nothing, needs no
-//! mount. What is wrong is named object by object, by what is lost.
+//! Floor 4: is a vault whole? [`check`] reads everything, writes nothing and
+//! needs no mount. What is wrong is named object by object, by what is lost.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | this file | [`check`]: the walk over directories, on all cores |
 //! | [`finding`] | what can be wrong, how much of it is lost, what to do |
+//! | [`repair`] | what can be done about it, and doing it |
+//! | [`salvage`] | what is left of damaged files, written elsewhere |
 //! | `object` | one file, link, directory or attribute examined |
 //!
 //! Directories and files are tasks of a stack shared by as many threads as
@@ -13,6 +15,8 @@
 
 pub mod finding;
 mod object;
+pub mod repair;
+pub mod salvage;
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -24,7 +28,7 @@ use parking_lot::{Condvar, Mutex};
 pub use finding::{Finding, Loss, Trouble};
 
 use crate::name::{PlainName, RawName};
-use crate::types::FileKind;
+use crate::types::{DirId, FileKind};
 use crate::vault::Vault;
 use crate::vault::dir::VaultDir;
 
@@ -59,6 +63,19 @@ pub struct Report {
     pub counts: Counts,
     /// What is wrong, by path on the backing.
     pub findings: Vec<Finding>,
+    /// The directories that could be looked at.
+    pub homes: Vec<Home>,
+}
+
+/// A directory where entries may belong that are found elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The id that names in it are encrypted under.
+    pub id: DirId,
+    /// Its path on the backing.
+    pub cipher: Vec<u8>,
+    /// Its path in plain.
+    pub plain: Vec<u8>,
 }
 
 /// Hears how far a check is, from several threads at once.
@@ -83,6 +100,7 @@ pub fn check(vault: &Vault, depth: Depth, progress: &dyn Progress) -> Report {
         progress,
         counts: AtomicCounts::default(),
         findings: Mutex::default(),
+        homes: Mutex::default(),
         tasks: Mutex::default(),
         changed: Condvar::new(),
     };
@@ -101,6 +119,7 @@ pub fn check(vault: &Vault, depth: Depth, progress: &dyn Progress) -> Report {
     Report {
         counts: checker.counts.read(),
         findings,
+        homes: checker.homes.into_inner(),
     }
 }
 
@@ -208,6 +227,7 @@ struct Checker<'a> {
     progress: &'a dyn Progress,
     counts: AtomicCounts,
     findings: Mutex<Vec<Finding>>,
+    homes: Mutex<Vec<Home>>,
     tasks: Mutex<Tasks>,
     changed: Condvar,
 }
@@ -255,6 +275,14 @@ impl Checker<'_> {
             cipher_path: at.cipher.clone(),
             plain_path: at.plain.clone(),
             trouble,
+        });
+    }
+
+    fn add_home(&self, dir: &VaultDir, at: &Place) {
+        self.homes.lock().push(Home {
+            id: dir.id(),
+            cipher: at.cipher.clone(),
+            plain: at.plain.clone().unwrap_or_default(),
         });
     }
 

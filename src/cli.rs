@@ -36,6 +36,7 @@ pub mod plan;
 pub mod progress;
 pub mod recovery;
 pub mod remember;
+pub mod repair;
 pub mod size;
 pub mod slots;
 pub mod status;

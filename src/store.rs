@@ -9,6 +9,7 @@
 //! | [`node`] | [`StoreNode`]: owner, mode, times, attributes of any object |
 //! | [`internal`] | files of keepfs itself, by fixed names, replaced atomically |
 //! | `leftovers` | removing directories that only hold such files |
+//! | [`quarantine`] | what repair takes out, kept outside the vault |
 //!
 //! Errors are the backing's own, as [`io::Error`] with its errno.
 
@@ -16,6 +17,7 @@ pub mod file;
 pub mod internal;
 mod leftovers;
 pub mod node;
+pub mod quarantine;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -24,6 +26,7 @@ use std::path::Path;
 pub use file::{PartialWrite, StoreFile};
 pub use internal::Internal;
 pub use node::{StoreNode, XattrValue};
+pub use quarantine::Quarantine;
 
 use crate::codec::Sealed;
 use crate::codec::entry::LongName;

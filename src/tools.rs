@@ -14,7 +14,7 @@ use std::io;
 
 use crate::name::{BadName, PlainName, RawName};
 use crate::sys::fs::Stat;
-use crate::types::FileKind;
+use crate::types::{DirId, FileKind};
 use crate::vault::Vault;
 use crate::vault::dir::{DirError, Meaning, VaultDir};
 use crate::vault::file::FileError;
@@ -118,6 +118,20 @@ impl PlainPath {
     pub fn bytes(&self) -> Vec<u8> {
         let parts: Vec<&[u8]> = self.0.iter().map(PlainName::bytes).collect();
         parts.join(&b'/')
+    }
+
+    /// The id that a directory had when it was made at this path, as far as
+    /// the directories above are still where they were.
+    #[must_use]
+    pub fn place(&self, vault: &Vault) -> DirId {
+        let mut above = Some(vault.root_dir());
+        let mut id = vault.keys().root_dir_id();
+        for part in &self.0 {
+            let place = vault.keys().place(id, part);
+            above = above.and_then(|dir| dir.open_child(vault, part).ok());
+            id = above.as_ref().map_or(place, VaultDir::id);
+        }
+        id
     }
 
     fn shown(&self) -> String {

@@ -25,6 +25,8 @@ mod life;
 mod memory;
 #[path = "cli/recovery.rs"]
 mod recovery;
+#[path = "cli/repair.rs"]
+mod repair;
 #[path = "cli/terminal.rs"]
 mod terminal;
 #[path = "cli/words.rs"]

@@ -68,6 +68,8 @@ impl Checker<'_> {
         }
         if opened == 0 && closed > 0 {
             self.report(at, Trouble::NothingOpens { entries: closed });
+        } else {
+            self.add_home(dir, at);
         }
         if pin == PinStanding::Elsewhere && opened > 0 {
             self.report(at, Trouble::IdlePin);

@@ -11,6 +11,7 @@ pub mod inside;
 pub mod key;
 pub mod secrets;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -228,16 +229,40 @@ directory and the plain path where it is known.
 It ends with 0 if nothing is lost, with 24 if something is or cannot be proven
 whole, and with 25 if something could not be read.
 
+--repair shows what could be done, and with --yes does it and checks again: files
+that a crash left open are sealed, directories get their lost keepfs.dir back, what
+was moved on the backing is moved home, and what cannot be repaired is moved to a
+quarantine beside the vault. Nothing is deleted. --salvage writes whatever still
+authenticates of damaged files into DIR, as plaintext, with a list of the gaps.
+
 Examples:
   keepfs check ~/Sync/private
   keepfs check --quick --passfile key /srv/vault
-  keepfs check --json ~/Sync/private | jq -r '.findings[].plain_path'")]
+  keepfs check --json ~/Sync/private | jq -r '.findings[].plain_path'
+  keepfs check --repair ~/Sync/private
+  keepfs check --repair --yes --salvage ~/rescued ~/Sync/private
+  keepfs check --repair --was tax/2024 ~/Sync/private")]
 pub struct CheckArgs {
     /// The vault's directory
     pub vault: PathBuf,
     /// Look at names, headers and lengths only, not at the contents
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["repair", "salvage"])]
     pub quick: bool,
+    /// Show how what is wrong could be repaired
+    #[arg(long)]
+    pub repair: bool,
+    /// Carry the repairs out
+    #[arg(long, requires = "repair")]
+    pub yes: bool,
+    /// Keep what is taken out of the vault in this new directory
+    #[arg(long, value_name = "DIR", requires = "repair")]
+    pub quarantine: Option<PathBuf>,
+    /// A path that a directory without its keepfs.dir once had; may be repeated
+    #[arg(long, value_name = "PATH", requires = "repair")]
+    pub was: Vec<OsString>,
+    /// Write what is left of damaged files into this new directory, in plain
+    #[arg(long, value_name = "DIR")]
+    pub salvage: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::args::CheckArgs;
 use super::progress::Waiting;
+use super::repair::{JsonSalvaged, JsonStep, Repaired, repair, salvage_into};
 use super::slots::InvalidReport;
 use super::{mount, unlock};
 use crate::check::{Depth, Finding, Loss, Report, Trouble, check, measure};
@@ -52,6 +53,24 @@ struct JsonReport {
     findings: Vec<JsonFinding>,
     /// Entries of `keepfs.slots` that are no valid slot.
     invalid_slots: Vec<InvalidReport>,
+    /// What `--repair` did, or would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repair: Option<Vec<JsonStep>>,
+    /// Where what was taken out of the vault is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantine: Option<String>,
+    /// What is still wrong after a repair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings_after: Option<Vec<JsonFinding>>,
+    /// What `--salvage` wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    salvaged: Option<Vec<JsonSalvaged>>,
+}
+
+/// What was done besides looking.
+struct Rescue {
+    repaired: Option<Repaired>,
+    salvaged: Option<Vec<JsonSalvaged>>,
 }
 
 #[derive(Serialize)]
@@ -74,9 +93,12 @@ impl JsonReport {
         words: &CheckArgs,
         report: &Report,
         invalid_slots: Vec<InvalidReport>,
+        rescue: Rescue,
         time: Duration,
     ) -> Self {
         let counts = &report.counts;
+        let repaired = rescue.repaired.as_ref();
+        let after = repaired.and_then(|repaired| repaired.after.as_ref());
         Self {
             vault: printable(words.vault.as_os_str()),
             depth: if words.quick { "quick" } else { "full" },
@@ -86,13 +108,21 @@ impl JsonReport {
             special: counts.special,
             bytes: counts.bytes,
             seconds: time.as_secs_f64(),
-            findings: report.findings.iter().map(JsonFinding::new).collect(),
+            findings: JsonFinding::all(report),
             invalid_slots,
+            repair: repaired.map(Repaired::json),
+            quarantine: repaired.and_then(Repaired::quarantine),
+            findings_after: after.map(JsonFinding::all),
+            salvaged: rescue.salvaged,
         }
     }
 }
 
 impl JsonFinding {
+    fn all(report: &Report) -> Vec<Self> {
+        report.findings.iter().map(Self::new).collect()
+    }
+
     fn new(finding: &Finding) -> Self {
         let runs: &[_] = if let Trouble::Chunks(contents) = &finding.trouble {
             &contents.damaged
@@ -144,15 +174,41 @@ pub fn run(words: &CheckArgs) -> anyhow::Result<()> {
         Depth::Full
     };
     let start = Instant::now();
-    let bar = bar(&vault, depth);
-    let report = check(&vault, depth, &|bytes| bar.inc(bytes));
-    bar.finish_and_clear();
-    let outcome = conclude(&report, invalid.len());
+    let look = || {
+        let bar = bar(&vault, depth);
+        let report = check(&vault, depth, &|bytes| bar.inc(bytes));
+        bar.finish_and_clear();
+        report
+    };
+    let report = look();
+    let salvaged = words
+        .salvage
+        .as_deref()
+        .map(|target| salvage_into(target, words, &vault, &report))
+        .transpose()?;
+    let repaired = words
+        .repair
+        .then(|| repair(words, &vault, &report, look))
+        .transpose()?;
+    let rescue = Rescue { repaired, salvaged };
+    let after = rescue.repaired.as_ref().and_then(|r| r.after.as_ref());
+    let outcome = conclude(after.unwrap_or(&report), invalid.len());
     let time = start.elapsed();
     if words.json {
-        super::print_json(&JsonReport::new(words, &report, invalid, time))?;
+        super::print_json(&JsonReport::new(words, &report, invalid, rescue, time))?;
     } else {
-        super::print(&shown(&report, &invalid, time))?;
+        let mut text = shown(&report, &invalid, time);
+        for salvaged in rescue.salvaged.iter().flatten() {
+            text.push_str(&salvaged.line());
+        }
+        if let Some(repaired) = &rescue.repaired {
+            text.push_str(&repaired.shown());
+        }
+        if let Some(after) = after {
+            text.push_str("after the repair:\n");
+            text.push_str(&shown(after, &invalid, time));
+        }
+        super::print(&text)?;
     }
     Ok(outcome?)
 }
@@ -228,7 +284,7 @@ fn shown(report: &Report, invalid: &[InvalidReport], time: Duration) -> String {
 }
 
 /// A path in the vault, fit for a terminal; the root is a dot.
-fn path(bytes: &[u8]) -> String {
+pub(super) fn path(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         ".".to_owned()
     } else {

@@ -11,6 +11,7 @@ use super::mount::SlotsError;
 use super::options::OptionError;
 use super::passphrase::PassphraseError;
 use super::recovery::RecoveryError;
+use super::repair::RepairRefused;
 use super::slots::PickError;
 use super::strength::TooWeak;
 use super::unlock::UnlockRefused;
@@ -134,6 +135,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         SlotEditError => of_slot_edit,
         KeyError => of_key,
         CheckFailed => of_check,
+        RepairRefused => of_repair,
         LockError => of_lock,
         ToolError => of_tool,
         InsideError => |_: &InsideError| Exit::NoSuchObject,
@@ -303,6 +305,13 @@ fn of_check(error: &CheckFailed) -> Exit {
     match error {
         CheckFailed::Damage { .. } => Exit::DamageFound,
         CheckFailed::Unread(_) => Exit::NotAllChecked,
+    }
+}
+
+fn of_repair(error: &RepairRefused) -> Exit {
+    match error {
+        RepairRefused::Inside { .. } => Exit::Usage,
+        RepairRefused::Quarantine { .. } => Exit::Failure,
     }
 }
 

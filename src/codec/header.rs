@@ -182,6 +182,15 @@ impl KeyTree {
         let header = open_header(&keys, bytes)?;
         Ok((keys, header))
     }
+
+    /// The keys of the id that a file's first bytes claim. Nothing proves the
+    /// id but the chunks that open under them: for salvage.
+    ///
+    /// # Errors
+    /// `TooShort`, `BadMagic`, `ReservedNotZero`.
+    pub fn claimed_keys(&self, first_bytes: &[u8]) -> Result<FileKeys, HeaderError> {
+        Ok(self.file_keys(claimed_file_id(first_bytes)?))
+    }
 }
 
 /// Verifies and decrypts a header.

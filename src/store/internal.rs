@@ -248,11 +248,20 @@ impl StoreDir {
         }
     }
 
-    /// Renames without replacing, also where the backing cannot exclude a race.
     fn place_new(&self, temporary: &RawName, name: &[u8]) -> io::Result<()> {
-        let rename = |mode| self.dir.rename(temporary.bytes(), &self.dir, name, mode);
+        self.rename_new(temporary, self, name)
+    }
+
+    /// Renames without replacing, also where the backing cannot exclude a race.
+    pub(in crate::store) fn rename_new(
+        &self,
+        entry: &RawName,
+        to: &Self,
+        name: &[u8],
+    ) -> io::Result<()> {
+        let rename = |mode| self.dir.rename(entry.bytes(), &to.dir, name, mode);
         match rename(RenameMode::NoReplace) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match self.dir.stat(name) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match to.dir.stat(name) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
                 Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
                     rename(RenameMode::Replace)

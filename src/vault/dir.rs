@@ -6,6 +6,7 @@
 //! | this file | looking up, opening, creating and removing by name |
 //! | `list` | listings, and whether a directory's id is the right one |
 //! | `audit` | every entry of the backing told apart, for `check` |
+//! | `lost` | ids and names found again, for repair |
 //! | `pins` | reading and writing the pin of a directory |
 //! | `rename` | renames, which may need pins |
 //!
@@ -25,6 +26,7 @@
 
 mod audit;
 mod list;
+mod lost;
 mod pins;
 mod rename;
 
@@ -34,6 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use audit::{Audited, Meaning, PinStanding, Under};
 pub use list::{Listed, Listing};
+pub use lost::LostId;
 pub use rename::{Moved, Renamed};
 
 use crate::codec::RandomError;

@@ -8,6 +8,8 @@
 //! * `empty`: the image of a file without content
 //! * `mend`: what a failure left, put right
 //! * `verify`: every chunk and the seal, as the backing holds them
+//! * [`settle`]: unfinished files brought to an end, for repair
+//! * [`mod@salvage`]: what is left of a damaged file
 //!
 //! **Locks**, in the order they are taken: a range of chunks
 //! ([`ranges::RangeLock`]; `tail` for whatever changes the length or the last
@@ -21,6 +23,8 @@ mod mend;
 pub mod ranges;
 mod read;
 mod resize;
+pub mod salvage;
+pub mod settle;
 mod verify;
 mod write;
 

@@ -15,7 +15,7 @@ use crate::harness::*;
 use crate::keys::with_key_file;
 
 /// Bytes of a full slot: chunk, nonce and tag.
-const SLOT: u64 = 4096 + 40;
+pub(crate) const SLOT: u64 = 4096 + 40;
 
 /// A vault with one of everything, not mounted.
 pub(crate) fn filled() -> Place {
@@ -47,7 +47,7 @@ pub(crate) fn filled() -> Place {
     place
 }
 
-fn long() -> String {
+pub(crate) fn long() -> String {
     "l".repeat(200)
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-fn cut(path: &Path, len: u64) {
+pub(crate) fn cut(path: &Path, len: u64) {
     OpenOptions::new()
         .write(true)
         .open(path)
@@ -92,14 +92,14 @@ fn cut(path: &Path, len: u64) {
         .unwrap();
 }
 
-fn check(place: &Place, words: &[&str]) -> (i32, Value) {
+pub(crate) fn check(place: &Place, words: &[&str]) -> (i32, Value) {
     let words = [&["check", "--json", "--keyfile", "key", "v"], words].concat();
     let ran = place.run(&words);
     (ran.code, serde_json::from_str(&ran.stdout).expect("JSON"))
 }
 
 /// What was found: kind, loss and plain path of each.
-fn findings(report: &Value) -> Vec<(String, String, Option<String>)> {
+pub(crate) fn findings(report: &Value) -> Vec<(String, String, Option<String>)> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     report["findings"]
         .as_array()
@@ -142,15 +142,15 @@ fn a_whole_vault_has_no_findings_and_is_not_changed() {
 
 /// Which of the two depths sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
+pub(crate) enum Seen {
     Always,
     InFull,
 }
 use Seen::{Always, InFull};
 
-type Harm = fn(&Place);
+pub(crate) type Harm = fn(&Place);
 /// What is done; how; kind, loss and plain path of the finding; who sees it.
-type Case = (
+pub(crate) type Case = (
     &'static str,
     Harm,
     &'static str,
@@ -159,333 +159,336 @@ type Case = (
     Seen,
 );
 
-#[test]
-fn each_kind_of_damage_is_named_with_what_is_lost() {
-    let cases: &[Case] = &[
-        (
-            "a bit of a chunk",
-            |p| flip(&backing(p, "file"), 128 + SLOT + 99),
-            "chunks",
-            "part",
-            Some("file"),
-            InFull,
-        ),
-        (
-            "a bit of a header",
-            |p| flip(&backing(p, "file"), 60),
-            "header",
-            "whole",
-            Some("file"),
-            Always,
-        ),
-        (
-            "cut at a chunk",
-            |p| cut(&backing(p, "file"), 128 + 2 * SLOT),
-            "cut",
-            "part",
-            Some("file"),
-            Always,
-        ),
-        (
-            "cut inside a chunk",
-            |p| cut(&backing(p, "file"), 128 + SLOT + 1000),
-            "cut",
-            "part",
-            Some("file"),
-            Always,
-        ),
-        (
-            "cut inside the header",
-            |p| cut(&backing(p, "file"), 100),
-            "too-short",
-            "whole",
-            Some("file"),
-            Always,
-        ),
-        (
-            "emptied",
-            |p| cut(&backing(p, "file"), 0),
-            "interrupted-create",
-            "whole",
-            Some("file"),
-            Always,
-        ),
-        (
-            "a chunk zeroed",
-            |p| {
-                let file = OpenOptions::new()
-                    .write(true)
-                    .open(backing(p, "file"))
-                    .unwrap();
-                file.write_all_at(&vec![0; 4136], 128).unwrap();
-            },
-            "chunks",
-            "part",
-            Some("file"),
-            InFull,
-        ),
-        (
-            "a chunk of a sparse file zeroed",
-            |p| {
-                let file = OpenOptions::new()
-                    .write(true)
-                    .open(backing(p, "sparse"))
-                    .unwrap();
-                file.write_all_at(&vec![0; 4136], 128 + 122 * SLOT).unwrap();
-            },
-            "wrong-seal",
-            "part",
-            Some("sparse"),
-            InFull,
-        ),
-        (
-            "chunks exchanged",
-            |p| {
-                let file = OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .open(backing(p, "file"))
-                    .unwrap();
-                let mut slots = vec![0; 2 * 4136];
-                file.read_exact_at(&mut slots, 128).unwrap();
-                slots.rotate_left(4136);
-                file.write_all_at(&slots, 128).unwrap();
-            },
-            "chunks",
-            "part",
-            Some("file"),
-            InFull,
-        ),
-        (
-            "a chunk of another file",
-            |p| {
-                let mut slot = vec![0; 4136];
-                fs::File::open(backing(p, "twin"))
-                    .unwrap()
-                    .read_exact_at(&mut slot, 128)
-                    .unwrap();
-                let file = OpenOptions::new()
-                    .write(true)
-                    .open(backing(p, "file"))
-                    .unwrap();
-                file.write_all_at(&slot, 128).unwrap();
-            },
-            "chunks",
-            "part",
-            Some("file"),
-            InFull,
-        ),
-        (
-            "a file moved to another directory",
-            |p| {
-                let entry = backing(p, "dir/inside");
-                fs::rename(
-                    &entry,
-                    backing(p, "dir/sub").join(entry.file_name().unwrap()),
-                )
+pub(crate) const CASES: &[Case] = &[
+    (
+        "a bit of a chunk",
+        |p| flip(&backing(p, "file"), 128 + SLOT + 99),
+        "chunks",
+        "part",
+        Some("file"),
+        InFull,
+    ),
+    (
+        "a bit of a header",
+        |p| flip(&backing(p, "file"), 60),
+        "header",
+        "whole",
+        Some("file"),
+        Always,
+    ),
+    (
+        "cut at a chunk",
+        |p| cut(&backing(p, "file"), 128 + 2 * SLOT),
+        "cut",
+        "part",
+        Some("file"),
+        Always,
+    ),
+    (
+        "cut inside a chunk",
+        |p| cut(&backing(p, "file"), 128 + SLOT + 1000),
+        "cut",
+        "part",
+        Some("file"),
+        Always,
+    ),
+    (
+        "cut inside the header",
+        |p| cut(&backing(p, "file"), 100),
+        "too-short",
+        "whole",
+        Some("file"),
+        Always,
+    ),
+    (
+        "emptied",
+        |p| cut(&backing(p, "file"), 0),
+        "interrupted-create",
+        "whole",
+        Some("file"),
+        Always,
+    ),
+    (
+        "a chunk zeroed",
+        |p| {
+            let file = OpenOptions::new()
+                .write(true)
+                .open(backing(p, "file"))
                 .unwrap();
-            },
-            "name-does-not-open",
-            "whole",
-            None,
-            Always,
-        ),
-        (
-            "a directory moved into another",
-            |p| {
-                let entry = backing(p, "dir/sub");
-                fs::rename(&entry, p.vault().join(entry.file_name().unwrap())).unwrap();
-            },
-            "name-does-not-open",
-            "whole",
-            None,
-            Always,
-        ),
-        (
-            "a directory's name exchanged for another's",
-            |p| {
-                let (a, b) = (backing(p, "dir/sub"), backing(p, "pinned"));
-                fs::remove_dir_all(&b).unwrap();
-                fs::rename(a, b).unwrap();
-            },
-            "nothing-opens",
-            "whole",
-            Some("pinned"),
-            Always,
-        ),
-        (
-            "a pin removed",
-            |p| fs::remove_file(backing(p, "pinned").join("keepfs.dir")).unwrap(),
-            "nothing-opens",
-            "whole",
-            Some("pinned"),
-            Always,
-        ),
-        (
-            "a pin cut",
-            |p| cut(&backing(p, "pinned").join("keepfs.dir"), 31),
-            "bad-pin",
-            "whole",
-            Some("pinned"),
-            Always,
-        ),
-        (
-            "a bit of a pin",
-            |p| flip(&backing(p, "pinned").join("keepfs.dir"), 3),
-            "nothing-opens",
-            "whole",
-            Some("pinned"),
-            Always,
-        ),
-        (
-            "a long name's side file removed",
-            |p| {
-                let entry = backing(p, &long());
-                fs::remove_file(format!("{}=", entry.display())).unwrap();
-            },
-            "no-side-file",
-            "whole",
-            None,
-            Always,
-        ),
-        (
-            "a long name's side file changed",
-            |p| {
-                let entry = backing(p, &long());
-                flip(Path::new(&format!("{}=", entry.display())), 5);
-            },
-            "wrong-side-file",
-            "whole",
-            None,
-            Always,
-        ),
-        (
-            "a long name's entry removed",
-            |p| fs::remove_file(backing(p, &long())).unwrap(),
-            "orphaned-side-file",
-            "nothing",
-            None,
-            Always,
-        ),
-        (
-            "a link's target changed",
-            |p| {
-                let link = backing(p, "link");
-                let target = fs::read_link(&link).unwrap();
-                let mut target = target.to_str().unwrap().to_owned();
-                let swapped = if target.starts_with('A') { "B" } else { "A" };
-                target.replace_range(..1, swapped);
-                fs::remove_file(&link).unwrap();
-                symlink(target, &link).unwrap();
-            },
-            "link",
-            "whole",
-            Some("link"),
-            Always,
-        ),
-        (
-            "an attribute's value changed",
-            |p| {
-                let changed = Command::new("sh")
+            file.write_all_at(&vec![0; 4136], 128).unwrap();
+        },
+        "chunks",
+        "part",
+        Some("file"),
+        InFull,
+    ),
+    (
+        "a chunk of a sparse file zeroed",
+        |p| {
+            let file = OpenOptions::new()
+                .write(true)
+                .open(backing(p, "sparse"))
+                .unwrap();
+            file.write_all_at(&vec![0; 4136], 128 + 122 * SLOT).unwrap();
+        },
+        "wrong-seal",
+        "part",
+        Some("sparse"),
+        InFull,
+    ),
+    (
+        "chunks exchanged",
+        |p| {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(backing(p, "file"))
+                .unwrap();
+            let mut slots = vec![0; 2 * 4136];
+            file.read_exact_at(&mut slots, 128).unwrap();
+            slots.rotate_left(4136);
+            file.write_all_at(&slots, 128).unwrap();
+        },
+        "chunks",
+        "part",
+        Some("file"),
+        InFull,
+    ),
+    (
+        "a chunk of another file",
+        |p| {
+            let mut slot = vec![0; 4136];
+            fs::File::open(backing(p, "twin"))
+                .unwrap()
+                .read_exact_at(&mut slot, 128)
+                .unwrap();
+            let file = OpenOptions::new()
+                .write(true)
+                .open(backing(p, "file"))
+                .unwrap();
+            file.write_all_at(&slot, 128).unwrap();
+        },
+        "chunks",
+        "part",
+        Some("file"),
+        InFull,
+    ),
+    (
+        "a file moved to another directory",
+        |p| {
+            let entry = backing(p, "dir/inside");
+            fs::rename(
+                &entry,
+                backing(p, "dir/sub").join(entry.file_name().unwrap()),
+            )
+            .unwrap();
+        },
+        "name-does-not-open",
+        "whole",
+        None,
+        Always,
+    ),
+    (
+        "a directory moved into another",
+        |p| {
+            let entry = backing(p, "dir/sub");
+            fs::rename(&entry, p.vault().join(entry.file_name().unwrap())).unwrap();
+        },
+        "name-does-not-open",
+        "whole",
+        None,
+        Always,
+    ),
+    (
+        "a directory's name exchanged for another's",
+        |p| {
+            let (a, b) = (backing(p, "dir/sub"), backing(p, "pinned"));
+            fs::remove_dir_all(&b).unwrap();
+            fs::rename(a, b).unwrap();
+        },
+        "nothing-opens",
+        "whole",
+        Some("pinned"),
+        Always,
+    ),
+    (
+        "a pin removed",
+        |p| fs::remove_file(backing(p, "pinned").join("keepfs.dir")).unwrap(),
+        "nothing-opens",
+        "whole",
+        Some("pinned"),
+        Always,
+    ),
+    (
+        "a pin cut",
+        |p| cut(&backing(p, "pinned").join("keepfs.dir"), 31),
+        "bad-pin",
+        "whole",
+        Some("pinned"),
+        Always,
+    ),
+    (
+        "a bit of a pin",
+        |p| flip(&backing(p, "pinned").join("keepfs.dir"), 3),
+        "nothing-opens",
+        "whole",
+        Some("pinned"),
+        Always,
+    ),
+    (
+        "a long name's side file removed",
+        |p| {
+            let entry = backing(p, &long());
+            fs::remove_file(format!("{}=", entry.display())).unwrap();
+        },
+        "no-side-file",
+        "whole",
+        None,
+        Always,
+    ),
+    (
+        "a long name's side file changed",
+        |p| {
+            let entry = backing(p, &long());
+            flip(Path::new(&format!("{}=", entry.display())), 5);
+        },
+        "wrong-side-file",
+        "whole",
+        None,
+        Always,
+    ),
+    (
+        "a long name's entry removed",
+        |p| fs::remove_file(backing(p, &long())).unwrap(),
+        "orphaned-side-file",
+        "nothing",
+        None,
+        Always,
+    ),
+    (
+        "a link's target changed",
+        |p| {
+            let link = backing(p, "link");
+            let target = fs::read_link(&link).unwrap();
+            let mut target = target.to_str().unwrap().to_owned();
+            let swapped = if target.starts_with('A') { "B" } else { "A" };
+            target.replace_range(..1, swapped);
+            fs::remove_file(&link).unwrap();
+            symlink(target, &link).unwrap();
+        },
+        "link",
+        "whole",
+        Some("link"),
+        Always,
+    ),
+    (
+        "an attribute's value changed",
+        |p| {
+            let changed = Command::new("sh")
                 .args(["-c", "n=$(getfattr --absolute-names -m keepfs \"$1\" | sed -n 2p); setfattr -n \"$n\" -v nonsense-of-more-than-forty-bytes-in-all-of-it \"$1\"", "sh"])
                 .arg(backing(p, "file"))
                 .status();
-                assert!(changed.unwrap().success());
-            },
-            "attribute",
-            "part",
-            Some("file"),
-            Always,
-        ),
-        (
-            "a directory's attribute of another name",
-            |p| {
-                let changed = Command::new("setfattr")
-                    .args(["-n", "user.keepfs.AAAA", "-v", "x"])
-                    .arg(backing(p, "dir"))
-                    .status();
-                assert!(changed.unwrap().success());
-            },
-            "attribute",
-            "part",
-            Some("dir"),
-            Always,
-        ),
-        (
-            "a foreign file",
-            |p| fs::write(p.vault().join("notes.txt"), "x").unwrap(),
-            "foreign",
-            "nothing",
-            None,
-            Always,
-        ),
-        (
-            "a conflict copy",
-            |p| {
-                let file = backing(p, "file");
-                fs::copy(
-                    &file,
-                    format!("{}.sync-conflict-20261122-101010-ABCDEFG", file.display()),
-                )
-                .unwrap();
-            },
-            "conflict-copy",
-            "nothing",
-            None,
-            Always,
-        ),
-        (
-            "an interrupted keepfs",
-            |p| fs::write(p.vault().join(format!("~keepfs-{:032x}.tmp", 1)), "x").unwrap(),
-            "leftover",
-            "nothing",
-            None,
-            Always,
-        ),
-        (
-            "a conflict copy of a pin",
-            |p| {
-                let pin = backing(p, "pinned").join("keepfs.dir");
-                fs::copy(&pin, format!("{}.conflict1", pin.display())).unwrap();
-            },
-            "leftover",
-            "nothing",
-            None,
-            Always,
-        ),
-        (
-            "a sync client at work",
-            |p| fs::write(p.vault().join(".syncthing.x.tmp"), "x").unwrap(),
-            "client-temp",
-            "nothing",
-            None,
-            Always,
-        ),
-        (
-            "a directory where a file was",
-            |p| {
-                let file = backing(p, "file");
-                fs::remove_file(&file).unwrap();
-                fs::create_dir(&file).unwrap();
-                fs::write(file.join("notes"), "x").unwrap();
-            },
-            "foreign",
-            "nothing",
-            None,
-            Always,
-        ),
-    ];
+            assert!(changed.unwrap().success());
+        },
+        "attribute",
+        "part",
+        Some("file"),
+        Always,
+    ),
+    (
+        "a directory's attribute of another name",
+        |p| {
+            let changed = Command::new("setfattr")
+                .args(["-n", "user.keepfs.AAAA", "-v", "x"])
+                .arg(backing(p, "dir"))
+                .status();
+            assert!(changed.unwrap().success());
+        },
+        "attribute",
+        "part",
+        Some("dir"),
+        Always,
+    ),
+    (
+        "a foreign file",
+        |p| fs::write(p.vault().join("notes.txt"), "x").unwrap(),
+        "foreign",
+        "nothing",
+        None,
+        Always,
+    ),
+    (
+        "a conflict copy",
+        |p| {
+            let file = backing(p, "file");
+            fs::copy(
+                &file,
+                format!("{}.sync-conflict-20261122-101010-ABCDEFG", file.display()),
+            )
+            .unwrap();
+        },
+        "conflict-copy",
+        "nothing",
+        None,
+        Always,
+    ),
+    (
+        "an interrupted keepfs",
+        |p| fs::write(p.vault().join(format!("~keepfs-{:032x}.tmp", 1)), "x").unwrap(),
+        "leftover",
+        "nothing",
+        None,
+        Always,
+    ),
+    (
+        "a conflict copy of a pin",
+        |p| {
+            let pin = backing(p, "pinned").join("keepfs.dir");
+            fs::copy(&pin, format!("{}.conflict1", pin.display())).unwrap();
+        },
+        "leftover",
+        "nothing",
+        None,
+        Always,
+    ),
+    (
+        "a sync client at work",
+        |p| fs::write(p.vault().join(".syncthing.x.tmp"), "x").unwrap(),
+        "client-temp",
+        "nothing",
+        None,
+        Always,
+    ),
+    (
+        "a directory where a file was",
+        |p| {
+            let file = backing(p, "file");
+            fs::remove_file(&file).unwrap();
+            fs::create_dir(&file).unwrap();
+            fs::write(file.join("notes"), "x").unwrap();
+        },
+        "foreign",
+        "nothing",
+        None,
+        Always,
+    ),
+];
+
+/// A copy of a vault that shares nothing with it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp")
+        .args(["-a", "--sparse=always"])
+        .args([from, to])
+        .status();
+    assert!(copied.unwrap().success());
+}
+
+#[test]
+fn each_kind_of_damage_is_named_with_what_is_lost() {
     let place = filled();
     let good = place.root().join("good");
-    let copy = |from: &Path, to: &Path| {
-        let copied = Command::new("cp")
-            .args(["-a", "--sparse=always"])
-            .args([from, to])
-            .status();
-        assert!(copied.unwrap().success());
-    };
     copy(&place.vault(), &good);
-    for (what, harm, kind, loss, plain, seen) in cases {
+    for (what, harm, kind, loss, plain, seen) in CASES {
         fs::remove_dir_all(place.vault()).unwrap();
         copy(&good, &place.vault());
         harm(&place);

@@ -139,7 +139,8 @@ impl VaultDir {
         let meaning = match classify(&raw.name) {
             RawEntry::Short(short) => match self.open_short(vault, &short) {
                 Some(opened) => self.object(opened),
-                None => Meaning::Undecryptable,
+                // A copy's suffix may happen to make another legal length.
+                None => self.copy_of(vault, &raw.name, Meaning::Undecryptable),
             },
             RawEntry::Long(long) => self.examine_long(vault, &long),
             RawEntry::SideFile(long) => {
@@ -160,7 +161,7 @@ impl VaultDir {
                 }
             }
             RawEntry::ClientTemp => Meaning::ClientTemp,
-            RawEntry::Other => self.examine_other(vault, &raw.name),
+            RawEntry::Other => self.copy_of(vault, &raw.name, Meaning::Foreign),
         };
         let kind = match raw.kind {
             Some(kind) => Some(kind),
@@ -196,7 +197,8 @@ impl VaultDir {
         Meaning::Undecryptable
     }
 
-    fn examine_other(&self, vault: &Vault, entry: &RawName) -> Meaning {
+    /// Whether a name is a conflict copy's, or else `otherwise`.
+    fn copy_of(&self, vault: &Vault, entry: &RawName, otherwise: Meaning) -> Meaning {
         let open_short = |short: &ShortName| self.open_short(vault, short);
         let copied = conflict_bases(entry).find_map(|(base, _)| match base {
             ConflictBase::Short(short) => open_short(&short),
@@ -204,7 +206,7 @@ impl VaultDir {
         });
         match copied {
             Some((of, _)) => Meaning::ConflictCopy { of },
-            None => Meaning::Foreign,
+            None => otherwise,
         }
     }
 

@@ -93,11 +93,7 @@ impl VaultDir {
                 return Ok(Verdict::Hidden);
             }
             RawEntry::Other => {
-                let is_copy = conflict_bases(&raw.name).any(|(base, _)| match base {
-                    ConflictBase::Short(short) => self.open_short(vault, &short).is_some(),
-                    ConflictBase::Long(long) => self.open_long(vault, &long).is_some(),
-                });
-                return Ok(if is_copy {
+                return Ok(if self.is_conflict_copy(vault, &raw.name) {
                     Verdict::Conflict
                 } else {
                     Verdict::Foreign
@@ -105,7 +101,12 @@ impl VaultDir {
             }
         };
         let Some((name, id)) = opened else {
-            return Ok(Verdict::Undecryptable);
+            // A copy's suffix may happen to make another legal length.
+            return Ok(if self.is_conflict_copy(vault, &raw.name) {
+                Verdict::Conflict
+            } else {
+                Verdict::Undecryptable
+            });
         };
         let kind = match raw.kind {
             Some(kind) => Some(kind),
@@ -129,8 +130,15 @@ impl VaultDir {
         Ok(Verdict::Entry(listed, id))
     }
 
+    fn is_conflict_copy(&self, vault: &Vault, entry: &RawName) -> bool {
+        conflict_bases(entry).any(|(base, _)| match base {
+            ConflictBase::Short(short) => self.open_short(vault, &short).is_some(),
+            ConflictBase::Long(long) => self.open_long(vault, &long).is_some(),
+        })
+    }
+
     /// The plain name of an entry, and the id it opened under.
-    fn open(&self, vault: &Vault, form: &RawEntry) -> Option<(PlainName, DirId)> {
+    pub(super) fn open(&self, vault: &Vault, form: &RawEntry) -> Option<(PlainName, DirId)> {
         match form {
             RawEntry::Short(short) => self.open_short(vault, short),
             RawEntry::Long(long) => self.open_long(vault, long),

@@ -76,7 +76,15 @@ impl File {
     ///
     /// # Errors
     /// The backing's; [`Damage::Missing`] if the file was cut meanwhile.
-    pub fn check(&self, mut progress: impl FnMut(u64)) -> Result<Contents, FileError> {
+    pub fn check(&self, progress: impl FnMut(u64)) -> Result<Contents, FileError> {
+        Ok(self.examine(progress)?.0)
+    }
+
+    /// [`Self::check`], with the terms of all slots.
+    pub(super) fn examine(
+        &self,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(Contents, SlotTerms), FileError> {
         let _all = self
             .ranges
             .shared(ChunkNo::new(0), super::ranges::RangeLock::END);
@@ -117,7 +125,7 @@ impl File {
                 SealVerdict::Differs
             };
         }
-        Ok(contents)
+        Ok((contents, sum))
     }
 
     /// Opens slots and throws the plaintext away; where one does not open, the
