@@ -290,3 +290,6 @@ impl Checker<'_> {
         counter.fetch_add(more, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

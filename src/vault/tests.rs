@@ -10,14 +10,14 @@ use crate::codec::vault::{KeyFile, RecoveryCode, SlotError, SlotKind};
 use crate::sys::fs::mutation::faults::{Plan, Scope, arm};
 
 /// An unlocked vault in a temporary directory.
-pub(in crate::vault) struct World {
-    pub(in crate::vault) vault: Vault,
-    pub(in crate::vault) path: PathBuf,
+pub(crate) struct World {
+    pub(crate) vault: Vault,
+    pub(crate) path: PathBuf,
     _temp: tempfile::TempDir,
 }
 
 impl World {
-    pub(in crate::vault) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("vault");
         init(&path, &options(b"key")).unwrap();
