@@ -201,25 +201,27 @@ impl Trouble {
         match self {
             Self::Unreadable(_) => "check again once the backing can be read",
             Self::Directory(_) | Self::BadPin(_) => {
-                "put its keepfs.dir back from a backup or an older version at the provider"
+                "put its keepfs.dir back from a backup or an older version at the provider, or \
+                 see what --repair finds"
             }
             Self::NameDoesNotOpen | Self::NothingOpens { .. } => {
                 "it was moved or renamed on the backing, or its directory's keepfs.dir has not \
-                 arrived: wait for the sync client, or move it back"
+                 arrived: wait for the sync client, or see what --repair finds"
             }
             Self::NoSideFile | Self::WrongSideFile => {
-                "wait for the sync client, or put the side file back from a backup"
+                "wait for the sync client, or put the side file back from a backup; --repair \
+                 gives it a new name"
             }
             Self::IdlePin | Self::Leftover | Self::OrphanedSideFile => "it does no harm",
             Self::File(_) if self.loss() == Loss::Whole => {
                 "put the file back from a backup or an older version at the provider"
             }
             Self::File(_) | Self::Chunks(_) | Self::WrongSeal => {
-                "put the file back from a backup or an older version at the provider; what is \
-                 whole of it can be read in a mount"
+                "put the file back from a backup or an older version at the provider; --salvage \
+                 writes what is whole of it elsewhere"
             }
             Self::LeftOpen | Self::Longer => {
-                "look at the file in a mount; copying it and renaming the copy over it seals it"
+                "look at the file in a mount; --repair seals it as it is"
             }
             Self::Link(_) | Self::Attribute(_) => "set it anew in a mount, or use a backup",
             Self::ConflictCopy { .. } => {

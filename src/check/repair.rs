@@ -262,13 +262,11 @@ impl Planner<'_> {
     fn remedies<'f>(&self, group: &'f [Finding]) -> Vec<(&'f Finding, Remedy)> {
         let mut found = Vec::new();
         for finding in group {
-            match &finding.trouble {
-                Trouble::Unreadable(_) => return Vec::new(),
-                trouble => {
-                    if let Some(remedy) = self.remedy(trouble) {
-                        found.push((finding, remedy));
-                    }
-                }
+            if matches!(finding.trouble, Trouble::Unreadable(_)) {
+                return Vec::new();
+            }
+            if let Some(remedy) = self.remedy(&finding.trouble) {
+                found.push((finding, remedy));
             }
         }
         if let Some(out) = found.iter().find(|(_, r)| *r == Remedy::SetAside).cloned() {

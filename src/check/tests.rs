@@ -188,6 +188,18 @@ const CASES: &[Case] = &[
         keeps_bytes: false,
     },
     Case {
+        what: "an append torn between two slots",
+        harm: |w| {
+            write(w, &child(w, "dir"), "open", &[7; 10_000], End::Open);
+            let path = backing(w, &["dir"], "open");
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_len(128 + 2 * SLOT + 17).unwrap();
+        },
+        remedy: "seal",
+        reads: Some(("dir", "open", 8192)),
+        keeps_bytes: false,
+    },
+    Case {
         what: "something behind the end",
         harm: |w| {
             let path = backing(w, &["dir"], "file");

@@ -1,11 +1,16 @@
 //! Files that nobody finished, brought to an end: what `check --repair` may
 //! do to a file, and nothing else does. FORMAT.md, seal.
 
+use std::sync::atomic::Ordering;
+
+use zeroize::Zeroizing;
+
 use super::verify::SealVerdict;
 use super::{Contents, Damage, End, File, FileError, Phase, Standing, Tracking};
-use crate::codec::header::OpenFlag;
+use crate::codec::batch::{Holes, SlotBuf, Tail, Workers, open_slots, seal_slots};
+use crate::codec::header::{OpenFlag, SparseFlag};
 use crate::store::StoreFile;
-use crate::types::{CipherOff, PlainLen, SetTime};
+use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen, SetTime};
 use crate::vault::Vault;
 
 /// How a file that is not sealed can be.
@@ -30,13 +35,68 @@ impl File {
     /// # Errors
     /// The backing's.
     pub fn unfinished(&self) -> Result<Unfinished, FileError> {
-        Ok(self.judge(&self.check(|_| {})?))
+        let contents = self.check(|_| {})?;
+        let full = self.full_last_slot()?;
+        Ok(self.judge(&contents, full))
     }
 
-    fn judge(&self, contents: &Contents) -> Unfinished {
+    /// The last slot, if it is a full one with none behind it: an append was
+    /// torn there.
+    fn full_last_slot(&self) -> Result<Option<ChunkNo>, FileError> {
+        let g = self.geometry;
+        let store = self.store()?;
+        let stored = CipherLen::new(store.stat()?.size);
+        if g.cipher_len(self.size()) == Some(stored) {
+            return Ok(None);
+        }
+        let last = g.last_chunk(self.size());
+        let mut slot = vec![0; g.slot_size()];
+        if store.read_at(&mut slot, g.slot_start(last))? < slot.len() {
+            return Ok(None);
+        }
+        let mut plain = Zeroizing::new(vec![0; g.chunk_size()]);
+        let opened = open_slots(
+            &self.keys,
+            g,
+            last,
+            &slot,
+            Tail::Inside,
+            Holes::Refused,
+            Workers::One,
+            &mut plain,
+        );
+        Ok(opened.is_ok().then_some(last))
+    }
+
+    /// Writes the empty last slot that belongs behind a full one.
+    fn end_behind(&self, full: ChunkNo) -> Result<(), FileError> {
+        let g = self.geometry;
+        let last = full.next();
+        let _tail = self.ranges.tail(full);
+        self.begin_change(SparseFlag::Dense)?;
+        let mut slot = SlotBuf::default();
+        seal_slots(
+            &self.keys,
+            g,
+            last,
+            &[],
+            Tail::Last,
+            Workers::One,
+            &mut slot,
+        )?;
+        self.replace_slots(last, &[slot.sealed()])?;
+        self.size
+            .store(g.chunk_start(last).get(), Ordering::Release);
+        // What was behind the full slot was shorter than the slot written.
+        self.state.lock().end = End::Exact;
+        Ok(())
+    }
+
+    fn judge(&self, contents: &Contents, full: Option<ChunkNo>) -> Unfinished {
         let last = self.geometry.last_chunk(self.size());
         match *contents.damaged.as_slice() {
             [] => Unfinished::Whole,
+            [(first, end)] if first == end && Some(end) == full => Unfinished::Whole,
             [(first, end)] if end == last => Unfinished::TornFrom {
                 len: PlainLen::new(self.geometry.chunk_start(first).get()),
                 at: self.geometry.slot_start(first),
@@ -53,20 +113,20 @@ impl File {
     /// [`Damage::NotSealed`], and no change, if chunks in the middle are
     /// damaged; the backing's.
     pub fn seal_as_found(&self) -> Result<(), FileError> {
+        let (atime, mtime) = self.own_times()?;
         match self.unfinished()? {
-            Unfinished::Whole => {}
-            Unfinished::TornFrom { len, .. } => {
-                let (atime, mtime) = self.own_times()?;
-                self.set_len(len)?;
-                self.set_times(atime, mtime)?;
+            Unfinished::Whole => {
+                if let Some(full) = self.full_last_slot()? {
+                    self.end_behind(full)?;
+                }
             }
+            Unfinished::TornFrom { len, .. } => self.set_len(len)?,
             Unfinished::Damaged => return Err(Damage::NotSealed.into()),
         }
         let (contents, terms) = self.examine(|_| {})?;
         if contents.damaged_chunks > 0 {
             return Err(Damage::NotSealed.into());
         }
-        let (atime, mtime) = self.own_times()?;
         {
             let mut state = self.state.lock();
             state.tracking = Tracking::Exact {
@@ -74,9 +134,7 @@ impl File {
                 holes: terms.holes,
             };
             state.phase = Phase::Changed;
-            if state.times.mtime == SetTime::Omit {
-                (state.times.atime, state.times.mtime) = (atime, mtime);
-            }
+            (state.times.atime, state.times.mtime) = (atime, mtime);
         }
         self.seal()?;
         Ok(self.store()?.sync_all()?)
@@ -121,7 +179,7 @@ impl File {
     #[must_use]
     pub fn sealed_end(&self) -> CipherOff {
         let end = self.geometry.cipher_len(self.size());
-        CipherOff::new(end.map_or(u64::MAX, crate::types::CipherLen::get))
+        CipherOff::new(end.map_or(u64::MAX, CipherLen::get))
     }
 
     /// Cuts off what stands behind the end of a file from
