@@ -36,6 +36,13 @@ pub enum Remedy {
         /// How many of its names open under it.
         opens: usize,
     },
+    /// Exchanged with the other directory that stands at its place.
+    Exchange {
+        /// The other's path on the backing.
+        cipher_path: Vec<u8>,
+        /// Its path in plain, where it is known.
+        plain_path: Option<Vec<u8>>,
+    },
     /// Moved back to the directory it came from.
     MoveHome {
         /// That directory's path on the backing.
@@ -63,6 +70,7 @@ impl Remedy {
             Self::SealWithoutEnd => "seal-without-end",
             Self::CutExtra => "cut-extra",
             Self::Pin { .. } => "pin",
+            Self::Exchange { .. } => "exchange",
             Self::MoveHome { .. } => "move-home",
             Self::NewName { .. } => "new-name",
             Self::DropAttributes => "drop-attributes",
@@ -78,7 +86,9 @@ impl Remedy {
             | Self::Pin { .. }
             | Self::DropAttributes
             | Self::SetAside => true,
-            Self::Seal | Self::MoveHome { .. } | Self::NewName { .. } => false,
+            Self::Seal | Self::Exchange { .. } | Self::MoveHome { .. } | Self::NewName { .. } => {
+                false
+            }
         }
     }
 }
@@ -96,6 +106,13 @@ impl fmt::Display for Remedy {
             }
             Self::Pin { opens, .. } => {
                 write!(f, "restore its pin, under which {opens} of its names open")
+            }
+            Self::Exchange {
+                cipher_path,
+                plain_path,
+            } => {
+                let other = shown(plain_path.as_ref().unwrap_or(cipher_path));
+                write!(f, "exchange it with {other}, which stands at its place")
             }
             Self::MoveHome { plain_path, .. } => {
                 write!(
@@ -226,8 +243,16 @@ pub fn plan(vault: &Vault, report: &Report, more: &[DirId]) -> Vec<Step> {
     let groups = report
         .findings
         .chunk_by(|a, b| a.cipher_path == b.cipher_path);
-    let mut steps = Vec::new();
+    let lost_dirs = lost_dirs(vault, report);
+    let mut steps: Vec<Step> = Vec::new();
     for group in groups {
+        // Exchanged already, by the step for the other one.
+        let comes_with_another = steps.iter().any(|step| {
+            matches!(&step.remedy, Remedy::Exchange { cipher_path, .. } if *cipher_path == group[0].cipher_path)
+        });
+        if comes_with_another {
+            continue;
+        }
         let Ok(spot) = Spot::find(vault, &group[0].cipher_path) else {
             continue;
         };
@@ -235,6 +260,7 @@ pub fn plan(vault: &Vault, report: &Report, more: &[DirId]) -> Vec<Step> {
             vault,
             report,
             more,
+            lost_dirs: &lost_dirs,
             spot: &spot,
         };
         for (finding, remedy) in planner.remedies(group) {
@@ -249,10 +275,36 @@ pub fn plan(vault: &Vault, report: &Report, more: &[DirId]) -> Vec<Step> {
     steps
 }
 
+/// A directory in which nothing opens.
+struct LostDir<'a> {
+    place: DirId,
+    cipher: &'a [u8],
+    plain: &'a Option<Vec<u8>>,
+}
+
+fn lost_dirs<'a>(vault: &Vault, report: &'a Report) -> Vec<LostDir<'a>> {
+    let lost = report.findings.iter().filter(|finding| {
+        matches!(
+            finding.trouble,
+            Trouble::NothingOpens { .. } | Trouble::BadPin(_)
+        )
+    });
+    lost.filter_map(|finding| {
+        let spot = Spot::find(vault, &finding.cipher_path).ok()?;
+        Some(LostDir {
+            place: spot.unpinned_dir(vault).ok()?.place(),
+            cipher: &finding.cipher_path,
+            plain: &finding.plain_path,
+        })
+    })
+    .collect()
+}
+
 struct Planner<'a> {
     vault: &'a Vault,
     report: &'a Report,
     more: &'a [DirId],
+    lost_dirs: &'a [LostDir<'a>],
     spot: &'a Spot,
 }
 
@@ -305,19 +357,31 @@ impl Planner<'_> {
     }
 
     fn for_directory(&self) -> Remedy {
+        self.found_directory().unwrap_or(Remedy::SetAside)
+    }
+
+    fn found_directory(&self) -> Option<Remedy> {
         let known = self.report.homes.iter().map(|home| home.id);
-        let more: Vec<DirId> = known.chain(self.more.iter().copied()).collect();
-        let found = self
-            .spot
-            .unpinned_dir(self.vault)
-            .and_then(|dir| Ok(dir.find_id(self.vault, &more)?));
-        match found {
-            Ok(Some(found)) => Remedy::Pin {
+        let places = self.lost_dirs.iter().map(|lost| lost.place);
+        let more: Vec<DirId> = known
+            .chain(places)
+            .chain(self.more.iter().copied())
+            .collect();
+        let dir = self.spot.unpinned_dir(self.vault).ok()?;
+        let found = dir.find_id(self.vault, &more).ok()??;
+        let stands_there = self.lost_dirs.iter().find(|lost| {
+            lost.place != dir.place() && dir.belongs_at(self.vault, lost.place, found.id)
+        });
+        Some(match stands_there {
+            Some(lost) => Remedy::Exchange {
+                cipher_path: lost.cipher.to_vec(),
+                plain_path: lost.plain.clone(),
+            },
+            None => Remedy::Pin {
                 id: found.id,
                 opens: found.opens,
             },
-            Ok(None) | Err(_) => Remedy::SetAside,
-        }
+        })
     }
 
     /// The directory that an entry was carried out of, if its name is free there.
@@ -415,6 +479,12 @@ impl Step {
                 let dir = spot.unpinned_dir(vault)?;
                 quarantine.copy_pin(dir.store(), why)?;
                 dir.restore_pin(vault, *id)?;
+            }
+            Remedy::Exchange { cipher_path, .. } => {
+                let other = Spot::find(vault, cipher_path)?;
+                let (parent, entry) = spot.entry()?;
+                let (other_parent, other_entry) = other.entry()?;
+                parent.exchange_as_they_are(entry, other_parent, other_entry)?;
             }
             Remedy::MoveHome { cipher_dir, .. } => {
                 let (parent, entry) = spot.entry()?;

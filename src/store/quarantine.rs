@@ -20,7 +20,7 @@ use super::{Internal, StoreDir, StoreFile, StoreNode};
 use crate::codec::entry::{LongName, PIN_NAME, RawEntry, classify};
 use crate::name::RawName;
 use crate::sys::fs::FileFd;
-use crate::types::CipherOff;
+use crate::types::{CipherOff, RenameMode};
 
 /// The name of the list of what is kept and why.
 pub const REPORT_NAME: &str = "report.txt";
@@ -188,6 +188,27 @@ impl StoreDir {
     pub fn move_as_it_is(&self, entry: &RawName, to: &Self) -> io::Result<()> {
         self.rename_new(entry, to, entry.bytes())?;
         to.sync()?;
+        self.sync()
+    }
+
+    /// Exchanges two entries: each stands at the other's place and under its
+    /// name afterwards; durable once this returns.
+    ///
+    /// # Errors
+    /// What the backing says; `EINVAL` where it cannot exchange.
+    pub fn exchange_as_they_are(
+        &self,
+        entry: &RawName,
+        other: &Self,
+        other_entry: &RawName,
+    ) -> io::Result<()> {
+        self.dir.rename(
+            entry.bytes(),
+            &other.dir,
+            other_entry.bytes(),
+            RenameMode::Exchange,
+        )?;
+        other.sync()?;
         self.sync()
     }
 

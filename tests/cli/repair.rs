@@ -171,6 +171,34 @@ fn what_was_moved_or_lost_its_pin_reads_as_before() {
 }
 
 #[test]
+fn exchanged_directories_are_exchanged_back_pinned_or_not() {
+    let place = filled();
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    let m = place.point();
+    for dir in ["third", "old fourth"] {
+        fs::create_dir(m.join(dir)).unwrap();
+        fs::write(m.join(dir).join("x"), dir).unwrap();
+    }
+    fs::rename(m.join("old fourth"), m.join("fourth")).unwrap();
+    place.run(&["unmount", "m"]).done();
+    for (a, b) in [
+        ("dir", "third"),
+        ("dir/sub", "pinned"),
+        ("fourth", "pinned"),
+    ] {
+        let before = snapshot(&place.vault());
+        let (one, other) = (backing(&place, a), backing(&place, b));
+        let aside = place.root().join("aside");
+        fs::rename(&one, &aside).unwrap();
+        fs::rename(&other, &one).unwrap();
+        fs::rename(&aside, &other).unwrap();
+        let (code, report) = repair(&place, &["--yes"]);
+        assert_eq!((code, remedies(&report)), (code::DONE, vec!["exchange"]));
+        assert_eq!(snapshot(&place.vault()), before, "{a} and {b}");
+    }
+}
+
+#[test]
 fn a_directory_without_files_gets_its_pin_back_from_its_old_path() {
     let place = filled();
     place.run(&["mount", "--keyfile", "key", "v", "m"]).done();

@@ -77,6 +77,20 @@ impl VaultDir {
             .max_by_key(|found| found.opens))
     }
 
+    /// Where the directory is: what its id is unless a pin says otherwise.
+    #[must_use]
+    pub fn place(&self) -> DirId {
+        self.place
+    }
+
+    /// Whether this directory, whose names open under `id`, was made for
+    /// `place`: born there, or pinned there.
+    #[must_use]
+    pub fn belongs_at(&self, vault: &Vault, place: DirId, id: DirId) -> bool {
+        let pinned = pins::read(&self.store).and_then(|pin| pin.opens_at(vault, place));
+        id == place || matches!(pinned, Ok(Some(stated)) if stated == id)
+    }
+
     /// Writes a pin that states `id` for the place where the directory is.
     ///
     /// # Errors
