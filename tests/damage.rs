@@ -13,8 +13,11 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
+use std::num::NonZero;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use keepfs::check::{Depth, Loss, check};
 use keepfs::codec::geometry::Geometry;
@@ -23,7 +26,7 @@ use keepfs::codec::vault::{Credential, KeyFile};
 use keepfs::codec::xattr::XattrOwner;
 use keepfs::name::PlainName;
 use keepfs::store::XattrValue;
-use keepfs::sys::fs::XattrMode;
+use keepfs::sys::fs::{DirFd, NodeFd, XattrMode};
 use keepfs::types::{Access, FileKind, PlainLen, PlainOff, RenameMode};
 use keepfs::vault::dir::VaultDir;
 use keepfs::vault::file::File;
@@ -402,12 +405,44 @@ fn damage(path: &Path, dice: &mut Dice) -> (String, Trace) {
     }
 }
 
+/// A copy with holes and attributes. Starting cp(1) for each case would take
+/// longer than all else.
 fn copy(from: &Path, to: &Path) {
-    let copied = std::process::Command::new("cp")
-        .args(["-a", "--sparse=always"])
-        .args([from, to])
-        .status();
-    assert!(copied.unwrap().success());
+    fs::create_dir(to).unwrap();
+    let (source, target) = (
+        DirFd::open_path(from).unwrap(),
+        DirFd::open_path(to).unwrap(),
+    );
+    copy_attributes(&source.itself().unwrap(), &target.itself().unwrap());
+    for entry in fs::read_dir(from).unwrap() {
+        let old = entry.unwrap().path();
+        let name = old.file_name().unwrap();
+        let new = to.join(name);
+        if is_dir(&old) {
+            copy(&old, &new);
+        } else if is_file(&old) {
+            let bytes = fs::read(&old).unwrap();
+            let file = fs::File::create(&new).unwrap();
+            file.set_len(u64::try_from(bytes.len()).unwrap()).unwrap();
+            for (number, block) in bytes.chunks(4096).enumerate() {
+                if block.iter().any(|byte| *byte != 0) {
+                    let at = u64::try_from(number * 4096).unwrap();
+                    file.write_all_at(block, at).unwrap();
+                }
+            }
+            let node = |dir: &DirFd| dir.node(name.as_encoded_bytes()).unwrap();
+            copy_attributes(&node(&source), &node(&target));
+        } else {
+            symlink(fs::read_link(&old).unwrap(), new).unwrap();
+        }
+    }
+}
+
+fn copy_attributes(from: &NodeFd, to: &NodeFd) {
+    for name in from.list_xattrs().unwrap() {
+        let value = from.get_xattr(&name).unwrap();
+        to.set_xattr(&name, &value, XattrMode::Any).unwrap();
+    }
 }
 
 fn most_memory_kib() -> u64 {
@@ -426,6 +461,68 @@ fn number(variable: &str, otherwise: u64) -> u64 {
         .unwrap_or(otherwise)
 }
 
+/// How a case ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// The keys or the description of the vault were hit.
+    DidNotUnlock,
+    /// Every reader gets what was written.
+    Unchanged,
+    /// A reader gets less, and check names it.
+    Named,
+    /// Things that were whole are gone, which nothing can tell.
+    WithoutTrace,
+}
+
+/// Damages a copy of the vault `good` at `path` and reads what is left.
+fn case(seed: u64, good: &Path, path: &Path, expected: &BTreeMap<Vec<u8>, Got>) -> Outcome {
+    copy(good, path);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut dice = Dice(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let times = 1 + dice.below(3);
+    let done: Vec<(String, Trace)> = (0..times).map(|_| damage(path, &mut dice)).collect();
+    let context = || format!("KEEPFS_DAMAGE_SEED={seed}: {done:#?}");
+    let outcome = judge(path, expected, &done, &context);
+    fs::remove_dir_all(path).unwrap();
+    outcome
+}
+
+fn judge(
+    path: &Path,
+    expected: &BTreeMap<Vec<u8>, Got>,
+    done: &[(String, Trace)],
+    context: &dyn Fn() -> String,
+) -> Outcome {
+    let Some(vault) = unlock(path) else {
+        return Outcome::DidNotUnlock;
+    };
+    let now = read_all(&vault);
+    for (name, got) in &now {
+        let shown = String::from_utf8_lossy(name);
+        let was = expected.get(name);
+        let was = was.unwrap_or_else(|| panic!("{shown} is new; {}", context()));
+        let only_seal_tells = name == b"/sparse" && has_new_holes(was, got);
+        let right = is_right(was, got) || only_seal_tells;
+        assert!(right, "{shown} reads wrong; {}", context());
+    }
+    let report = check(&vault, Depth::Full, &|_| {});
+    let losses = report.findings.iter().map(|f| f.trouble.loss());
+    let worst = losses.max().unwrap_or(Loss::Nothing);
+    if now == *expected {
+        Outcome::Unchanged
+    } else if worst > Loss::Nothing {
+        Outcome::Named
+    } else {
+        let gone = done.iter().any(|(_, trace)| *trace == Trace::Gone);
+        assert!(gone, "check says nothing; {}", context());
+        // Things are missing, and nothing else is different.
+        let rest_is_right = now.iter().all(|(name, got)| expected[name] == *got);
+        assert!(rest_is_right, "check says nothing; {}", context());
+        Outcome::WithoutTrace
+    }
+}
+
 #[test]
 fn no_damage_panics_or_yields_wrong_plaintext_and_check_names_what_changes() {
     let temp = tempfile::tempdir().unwrap();
@@ -433,54 +530,48 @@ fn no_damage_panics_or_yields_wrong_plaintext_and_check_names_what_changes() {
     fill(&good);
     let expected = read_all(&unlock(&good).unwrap());
     assert_eq!(expected.len(), 17);
-    let path = temp.path().join("vault");
     let first = number("KEEPFS_DAMAGE_SEED", 0);
-    let (mut locked, mut changed, mut named, mut without_trace) = (0, 0, 0, 0);
-    for seed in first..first + number("KEEPFS_DAMAGE_CASES", 1000) {
-        copy(&good, &path);
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let mut dice = Dice(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-        let times = 1 + dice.below(3);
-        let done: Vec<(String, Trace)> = (0..times).map(|_| damage(&path, &mut dice)).collect();
-        let context = || format!("KEEPFS_DAMAGE_SEED={seed}: {done:#?}");
-        if let Some(vault) = unlock(&path) {
-            let now = read_all(&vault);
-            for (name, got) in &now {
-                let was = expected.get(name);
-                let shown = String::from_utf8_lossy(name);
-                let was = was.unwrap_or_else(|| panic!("{shown} is new; {}", context()));
-                let only_seal_tells = name == b"/sparse" && has_new_holes(was, got);
-                let right = is_right(was, got) || only_seal_tells;
-                assert!(right, "{shown} reads wrong; {}", context());
-            }
-            let report = check(&vault, Depth::Full, &|_| {});
-            let losses = report.findings.iter().map(|f| f.trouble.loss());
-            let worst = losses.max().unwrap_or(Loss::Nothing);
-            if now != expected {
-                changed += 1;
-                let traces = done.iter().any(|(_, trace)| *trace == Trace::Gone);
-                if worst == Loss::Nothing && traces {
-                    // Then things are missing, and nothing else is different.
-                    without_trace += 1;
-                    assert!(
-                        now.iter().all(|(name, got)| expected[name] == *got),
-                        "{}",
-                        context()
-                    );
-                } else {
-                    assert!(worst > Loss::Nothing, "check says nothing; {}", context());
-                    named += 1;
-                }
-            }
-        } else {
-            locked += 1;
-        }
-        fs::remove_dir_all(&path).unwrap();
-    }
+    let next = AtomicU64::new(first);
+    let end = first + number("KEEPFS_DAMAGE_CASES", 1000);
+    let work = |worker: usize| {
+        let path = temp.path().join(format!("vault {worker}"));
+        let seeds = std::iter::from_fn(|| {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            (seed < end).then_some(seed)
+        });
+        seeds
+            .map(|seed| case(seed, &good, &path, &expected))
+            .collect::<Vec<Outcome>>()
+    };
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let running: Vec<_> = (0..workers)
+            .map(|worker| {
+                scope.spawn({
+                    let work = &work;
+                    move || work(worker)
+                })
+            })
+            .collect();
+        running
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    let with = |wanted| {
+        outcomes
+            .iter()
+            .filter(|outcome| **outcome == wanted)
+            .count()
+    };
     println!(
-        "{changed} changed what is read: check named {named}, {without_trace} left no trace; {locked} did not unlock"
+        "{} vaults: {} read as before, {} less and check named it, {} less without a trace, {} did not unlock",
+        outcomes.len(),
+        with(Outcome::Unchanged),
+        with(Outcome::Named),
+        with(Outcome::WithoutTrace),
+        with(Outcome::DidNotUnlock),
     );
     assert!(most_memory_kib() < MOST_MEMORY_KIB);
-    assert!(changed > 0 && named > 0);
+    assert!(with(Outcome::Named) > 0);
 }
