@@ -30,7 +30,7 @@ pub use finding::{Finding, Loss, Trouble};
 use crate::name::{PlainName, RawName};
 use crate::types::{DirId, FileKind};
 use crate::vault::Vault;
-use crate::vault::dir::VaultDir;
+use crate::vault::dir::{Under, VaultDir};
 
 /// How closely a vault is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +181,10 @@ enum Task {
     /// A directory that is still to be opened.
     Child {
         parent: Arc<VaultDir>,
+        entry: RawName,
         name: PlainName,
+        /// What its name opened under.
+        under: Under,
         at: Place,
     },
     /// A regular file.
@@ -238,7 +241,13 @@ impl Checker<'_> {
         while let Some(task) = self.next() {
             match task {
                 Task::Dir { dir, at } => self.dir(&dir, &at),
-                Task::Child { parent, name, at } => self.child(&parent, &name, &at),
+                Task::Child {
+                    parent,
+                    entry,
+                    name,
+                    under,
+                    at,
+                } => self.child(&parent, &entry, (&name, under), &at),
                 Task::File { parent, entry, at } => self.file(&parent, &entry, &at),
             }
             let mut tasks = self.tasks.lock();

@@ -176,6 +176,28 @@ impl StoreDir {
         .map(StoreFile::new)
     }
 
+    /// Opens a regular file for reading and writing, also if its own mode
+    /// forbids its owner to: for repair, with that right added for the moment
+    /// of opening.
+    ///
+    /// # Errors
+    /// What the backing says; [`crate::sys::fs::is_not_regular`].
+    pub fn open_file_as_owner(&self, entry: &RawName) -> io::Result<StoreFile> {
+        match self.open_file(entry, Access::ReadWrite) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let node = self.dir.node(entry.bytes())?;
+                let mode = node.stat()?.perm();
+                if mode & 0o600 == 0o600 || node.set_mode(mode | 0o600).is_err() {
+                    return Err(error);
+                }
+                let opened = node.open_file(Access::ReadWrite);
+                node.set_mode(mode)?;
+                opened.map(StoreFile::new)
+            }
+            other => other,
+        }
+    }
+
     /// Creates an empty regular file and opens it for reading and writing.
     ///
     /// # Errors

@@ -8,13 +8,19 @@ use crate::codec::xattr::{XATTR_PREFIX, XattrOwner};
 use crate::name::{PlainName, RawName};
 use crate::store::StoreNode;
 use crate::types::{Access, FileKind};
-use crate::vault::dir::{Audited, DirError, Meaning, PinStanding, VaultDir};
+use crate::vault::dir::{Audited, DirError, Meaning, PinStanding, Under, VaultDir};
 use crate::vault::file::{File, FileError, SealVerdict, Standing};
 
 impl Checker<'_> {
     /// Opens a directory and examines it.
-    pub(super) fn child(&self, parent: &VaultDir, name: &PlainName, at: &Place) {
-        match parent.open_child(self.vault, name) {
+    pub(super) fn child(
+        &self,
+        parent: &VaultDir,
+        entry: &RawName,
+        name: (&PlainName, Under),
+        at: &Place,
+    ) {
+        match parent.open_entry(self.vault, entry, name) {
             Ok(dir) => self.dir(&Arc::new(dir), at),
             Err(error) => self.bad_dir(at, error),
         }
@@ -66,7 +72,9 @@ impl Checker<'_> {
                 | Meaning::Foreign => {}
             }
         }
-        if opened == 0 && closed > 0 {
+        // The root's id is certain: what does not open there is not the vault's.
+        let told_apart = opened > 0 || at.cipher.is_empty();
+        if !told_apart && closed > 0 {
             self.report(at, Trouble::NothingOpens { entries: closed });
         } else {
             self.add_home(dir, at);
@@ -74,10 +82,9 @@ impl Checker<'_> {
         if pin == PinStanding::Elsewhere && opened > 0 {
             self.report(at, Trouble::IdlePin);
         }
-        let tasks = entries.into_iter().filter_map(|entry| {
-            let one_of_all = opened > 0;
-            self.entry(dir, at, entry, one_of_all)
-        });
+        let tasks = entries
+            .into_iter()
+            .filter_map(|entry| self.entry(dir, at, entry, told_apart));
         // Directories first, so that files are taken off the stack before them.
         let (files, dirs): (Vec<Task>, Vec<Task>) =
             tasks.partition(|task| matches!(task, Task::File { .. }));
@@ -109,8 +116,8 @@ impl Checker<'_> {
         };
         let place = at.child(&entry.entry, name.as_ref());
         let trouble = match entry.meaning {
-            Meaning::Object { name, .. } => {
-                return self.object(dir, name, entry.entry, entry.kind, place);
+            Meaning::Object { name, under } => {
+                return self.object(dir, (name, under), entry.entry, entry.kind, place);
             }
             Meaning::SideFile | Meaning::Internal => return None,
             Meaning::Undecryptable if !told_apart => return None,
@@ -132,14 +139,20 @@ impl Checker<'_> {
     fn object(
         &self,
         dir: &Arc<VaultDir>,
-        name: PlainName,
+        (name, under): (PlainName, Under),
         entry: RawName,
         kind: Option<FileKind>,
         at: Place,
     ) -> Option<Task> {
         let parent = Arc::clone(dir);
         match kind {
-            Some(FileKind::Directory) => Some(Task::Child { parent, name, at }),
+            Some(FileKind::Directory) => Some(Task::Child {
+                parent,
+                entry,
+                name,
+                under,
+                at,
+            }),
             Some(FileKind::Regular) => Some(Task::File { parent, entry, at }),
             Some(FileKind::Symlink) => {
                 self.symlink(dir, &entry, &at);

@@ -3,132 +3,31 @@
 //! is kept in a [`Quarantine`] outside the vault.
 //!
 //! A repair may uncover more: the inside of a directory can be looked at only
-//! once its pin is back. So check, plan and carry out again until nothing is
-//! left to be done.
+//! once its pin is back. That is another plan, for a person to look at.
+//!
+//! What the provider could have arranged is not believed: a directory gets no
+//! id that another one has, and nothing is moved to one of two places that fit.
 
-use std::fmt;
+mod directories;
+mod remedy;
+
+use std::collections::HashSet;
 use std::io;
 
-use super::{Finding, Home, Report, Trouble};
+pub use remedy::Remedy;
+
+use self::directories::Directories;
+use super::{Finding, Report, Trouble};
+use crate::codec::header::HeaderError;
 use crate::codec::xattr::{XATTR_PREFIX, XattrOwner};
 use crate::name::{PlainName, RawName};
-use crate::store::quarantine::{Quarantine, Reason};
+use crate::store::quarantine::{Deed, Kept, Quarantine, Reason};
 use crate::store::{StoreDir, StoreFile, StoreNode};
-use crate::types::{Access, DirId, FileKind};
+use crate::types::{Access, DirId, FileKind, PlainLen};
 use crate::vault::Vault;
-use crate::vault::dir::{DirError, Meaning, VaultDir};
+use crate::vault::dir::{DirError, Meaning, Under, VaultDir};
 use crate::vault::file::settle::Unfinished;
-use crate::vault::file::{File, FileError};
-
-/// Something that will be done to one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Remedy {
-    /// Sealed as it stands.
-    Seal,
-    /// A torn end is copied out and cut off, the rest sealed.
-    SealWithoutEnd,
-    /// What stands behind its sealed end is copied out and cut off.
-    CutExtra,
-    /// A directory gets a pin with the id that its names open under.
-    Pin {
-        /// The id.
-        id: DirId,
-        /// How many of its names open under it.
-        opens: usize,
-    },
-    /// Exchanged with the other directory that stands at its place.
-    Exchange {
-        /// The other's path on the backing.
-        cipher_path: Vec<u8>,
-        /// Its path in plain, where it is known.
-        plain_path: Option<Vec<u8>>,
-    },
-    /// Moved back to the directory it came from.
-    MoveHome {
-        /// That directory's path on the backing.
-        cipher_dir: Vec<u8>,
-        /// Its path in plain, when it is back.
-        plain_path: Vec<u8>,
-    },
-    /// Given a new name, since its own is lost.
-    NewName {
-        /// The name.
-        name: PlainName,
-    },
-    /// Attributes that do not open are taken out.
-    DropAttributes,
-    /// Taken out of the vault.
-    SetAside,
-}
-
-impl Remedy {
-    /// The word for it in `--json`; never changes.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Seal => "seal",
-            Self::SealWithoutEnd => "seal-without-end",
-            Self::CutExtra => "cut-extra",
-            Self::Pin { .. } => "pin",
-            Self::Exchange { .. } => "exchange",
-            Self::MoveHome { .. } => "move-home",
-            Self::NewName { .. } => "new-name",
-            Self::DropAttributes => "drop-attributes",
-            Self::SetAside => "set-aside",
-        }
-    }
-
-    /// Whether something goes into the quarantine.
-    fn takes_out(&self) -> bool {
-        match self {
-            Self::SealWithoutEnd
-            | Self::CutExtra
-            | Self::Pin { .. }
-            | Self::DropAttributes
-            | Self::SetAside => true,
-            Self::Seal | Self::Exchange { .. } | Self::MoveHome { .. } | Self::NewName { .. } => {
-                false
-            }
-        }
-    }
-}
-
-impl fmt::Display for Remedy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = super::finding::shown;
-        match self {
-            Self::Seal => f.write_str("seal it as it stands"),
-            Self::SealWithoutEnd => {
-                f.write_str("copy its torn end to the quarantine, cut it off, and seal the rest")
-            }
-            Self::CutExtra => {
-                f.write_str("copy what stands behind its end to the quarantine and cut it off")
-            }
-            Self::Pin { opens, .. } => {
-                write!(f, "restore its pin, under which {opens} of its names open")
-            }
-            Self::Exchange {
-                cipher_path,
-                plain_path,
-            } => {
-                let other = shown(plain_path.as_ref().unwrap_or(cipher_path));
-                write!(f, "exchange it with {other}, which stands at its place")
-            }
-            Self::MoveHome { plain_path, .. } => {
-                write!(
-                    f,
-                    "move it back to where it came from: {}",
-                    shown(plain_path)
-                )
-            }
-            Self::NewName { name } => write!(f, "give it the name {}", shown(name.bytes())),
-            Self::DropAttributes => {
-                f.write_str("move the attributes that do not open to the quarantine")
-            }
-            Self::SetAside => f.write_str("move it to the quarantine"),
-        }
-    }
-}
+use crate::vault::file::{Damage, File, FileError};
 
 /// Why a step was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +35,9 @@ pub enum RepairError {
     /// It is not there any more.
     #[error("it is gone")]
     Gone,
+    /// It is not as it was when this was planned.
+    #[error("it has changed since this was planned; check again")]
+    Changed,
     /// A directory.
     #[error(transparent)]
     Dir(#[from] DirError),
@@ -148,7 +50,7 @@ pub enum RepairError {
 }
 
 /// One object and what will be done to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Its path on the backing.
     pub cipher_path: Vec<u8>,
@@ -167,7 +69,7 @@ enum Spot {
         parent: VaultDir,
         entry: RawName,
         /// `None` where it does not open.
-        name: Option<PlainName>,
+        name: Option<(PlainName, Under)>,
         kind: Option<FileKind>,
     },
 }
@@ -175,15 +77,15 @@ enum Spot {
 impl Spot {
     fn find(vault: &Vault, cipher_path: &[u8]) -> Result<Self, RepairError> {
         let mut parent = vault.root_dir();
-        let mut parts = cipher_path.split(|&byte| byte == b'/').peekable();
         if cipher_path.is_empty() {
             return Ok(Self::Root(parent));
         }
+        let mut parts = cipher_path.split(|&byte| byte == b'/').peekable();
         while let Some(part) = parts.next() {
             let entry = RawName::new(part);
             let meaning = parent.meaning_of(vault, &entry)?.ok_or(RepairError::Gone)?;
             let name = match meaning {
-                Meaning::Object { name, .. } => Some(name),
+                Meaning::Object { name, under } => Some((name, under)),
                 Meaning::Undecryptable
                 | Meaning::NoSideFile
                 | Meaning::WrongSideFile
@@ -204,310 +106,12 @@ impl Spot {
                     kind,
                 });
             }
-            parent = parent.open_child(vault, &name.ok_or(RepairError::Gone)?)?;
+            let (name, under) = name.ok_or(RepairError::Gone)?;
+            parent = parent.open_entry(vault, &entry, (&name, under))?;
         }
         Err(RepairError::Gone)
     }
 
-    /// The directory at this path, without its pin.
-    fn unpinned_dir(&self, vault: &Vault) -> Result<VaultDir, RepairError> {
-        match self {
-            Self::Root(dir) => Ok(dir.clone()),
-            Self::Entry { parent, name, .. } => {
-                let name = name.as_ref().ok_or(RepairError::Gone)?;
-                Ok(parent.open_child_unpinned(vault, name)?)
-            }
-        }
-    }
-
-    fn file(&self, access: Access) -> Result<StoreFile, RepairError> {
-        match self {
-            Self::Root(_) => Err(RepairError::Gone),
-            Self::Entry { parent, entry, .. } => Ok(parent.store().open_file(entry, access)?),
-        }
-    }
-
-    fn node(&self) -> Result<StoreNode, RepairError> {
-        Ok(match self {
-            Self::Root(dir) => dir.store().itself()?,
-            Self::Entry { parent, entry, .. } => parent.store().node(entry)?,
-        })
-    }
-}
-
-/// What can be done about the findings of a full check, in the order in which
-/// it should be. `more` are ids that a directory without a pin may have.
-/// What cannot be read, and what does no harm, is left alone.
-#[must_use]
-pub fn plan(vault: &Vault, report: &Report, more: &[DirId]) -> Vec<Step> {
-    let groups = report
-        .findings
-        .chunk_by(|a, b| a.cipher_path == b.cipher_path);
-    let lost_dirs = lost_dirs(vault, report);
-    let mut steps: Vec<Step> = Vec::new();
-    for group in groups {
-        // Exchanged already, by the step for the other one.
-        let comes_with_another = steps.iter().any(|step| {
-            matches!(&step.remedy, Remedy::Exchange { cipher_path, .. } if *cipher_path == group[0].cipher_path)
-        });
-        if comes_with_another {
-            continue;
-        }
-        let Ok(spot) = Spot::find(vault, &group[0].cipher_path) else {
-            continue;
-        };
-        let planner = Planner {
-            vault,
-            report,
-            more,
-            lost_dirs: &lost_dirs,
-            spot: &spot,
-        };
-        for (finding, remedy) in planner.remedies(group) {
-            steps.push(Step {
-                cipher_path: finding.cipher_path.clone(),
-                plain_path: finding.plain_path.clone(),
-                why: finding.trouble.word(),
-                remedy,
-            });
-        }
-    }
-    steps
-}
-
-/// A directory in which nothing opens.
-struct LostDir<'a> {
-    place: DirId,
-    cipher: &'a [u8],
-    plain: &'a Option<Vec<u8>>,
-}
-
-fn lost_dirs<'a>(vault: &Vault, report: &'a Report) -> Vec<LostDir<'a>> {
-    let lost = report.findings.iter().filter(|finding| {
-        matches!(
-            finding.trouble,
-            Trouble::NothingOpens { .. } | Trouble::BadPin(_)
-        )
-    });
-    lost.filter_map(|finding| {
-        let spot = Spot::find(vault, &finding.cipher_path).ok()?;
-        Some(LostDir {
-            place: spot.unpinned_dir(vault).ok()?.place(),
-            cipher: &finding.cipher_path,
-            plain: &finding.plain_path,
-        })
-    })
-    .collect()
-}
-
-struct Planner<'a> {
-    vault: &'a Vault,
-    report: &'a Report,
-    more: &'a [DirId],
-    lost_dirs: &'a [LostDir<'a>],
-    spot: &'a Spot,
-}
-
-impl Planner<'_> {
-    /// What is to be done about all findings of one object: nothing while a
-    /// part of it cannot be read, and nothing besides taking it out.
-    fn remedies<'f>(&self, group: &'f [Finding]) -> Vec<(&'f Finding, Remedy)> {
-        let mut found = Vec::new();
-        for finding in group {
-            if matches!(finding.trouble, Trouble::Unreadable(_)) {
-                return Vec::new();
-            }
-            if let Some(remedy) = self.remedy(&finding.trouble) {
-                found.push((finding, remedy));
-            }
-        }
-        if let Some(out) = found.iter().find(|(_, r)| *r == Remedy::SetAside).cloned() {
-            return vec![out];
-        }
-        // Several findings of one file may have the same remedy.
-        let mut seen: Vec<&'static str> = Vec::new();
-        found.retain(|(_, remedy)| {
-            let new = !seen.contains(&remedy.word());
-            seen.push(remedy.word());
-            new
-        });
-        found
-    }
-
-    fn remedy(&self, trouble: &Trouble) -> Option<Remedy> {
-        match trouble {
-            Trouble::Directory(_) | Trouble::NothingOpens { .. } | Trouble::BadPin(_) => {
-                Some(self.for_directory())
-            }
-            Trouble::NameDoesNotOpen => Some(self.home().unwrap_or(Remedy::SetAside)),
-            Trouble::NoSideFile | Trouble::WrongSideFile => self.home().or_else(|| self.new_name()),
-            Trouble::LeftOpen | Trouble::Longer | Trouble::Chunks(_) => {
-                Some(self.for_file().unwrap_or(Remedy::SetAside))
-            }
-            Trouble::WrongSeal | Trouble::File(_) | Trouble::Link(_) => Some(Remedy::SetAside),
-            Trouble::Attribute(_) => Some(Remedy::DropAttributes),
-            Trouble::Unreadable(_)
-            | Trouble::IdlePin
-            | Trouble::ConflictCopy { .. }
-            | Trouble::OrphanedSideFile
-            | Trouble::Leftover
-            | Trouble::ClientTemp
-            | Trouble::Foreign => None,
-        }
-    }
-
-    fn for_directory(&self) -> Remedy {
-        self.found_directory().unwrap_or(Remedy::SetAside)
-    }
-
-    fn found_directory(&self) -> Option<Remedy> {
-        let known = self.report.homes.iter().map(|home| home.id);
-        let places = self.lost_dirs.iter().map(|lost| lost.place);
-        let more: Vec<DirId> = known
-            .chain(places)
-            .chain(self.more.iter().copied())
-            .collect();
-        let dir = self.spot.unpinned_dir(self.vault).ok()?;
-        let found = dir.find_id(self.vault, &more).ok()??;
-        let stands_there = self.lost_dirs.iter().find(|lost| {
-            lost.place != dir.place() && dir.belongs_at(self.vault, lost.place, found.id)
-        });
-        Some(match stands_there {
-            Some(lost) => Remedy::Exchange {
-                cipher_path: lost.cipher.to_vec(),
-                plain_path: lost.plain.clone(),
-            },
-            None => Remedy::Pin {
-                id: found.id,
-                opens: found.opens,
-            },
-        })
-    }
-
-    /// The directory that an entry was carried out of, if its name is free there.
-    fn home(&self) -> Option<Remedy> {
-        let Spot::Entry { parent, entry, .. } = self.spot else {
-            return None;
-        };
-        self.report.homes.iter().find_map(|home| {
-            let dir = home.open(self.vault)?;
-            let name = dir.name_of_stray(self.vault, entry, parent.store())?;
-            // A second one is a copy, or an older version put back.
-            dir.store().stat(entry).is_err().then(|| {
-                let slash = if home.plain.is_empty() {
-                    &b""[..]
-                } else {
-                    b"/"
-                };
-                Remedy::MoveHome {
-                    cipher_dir: home.cipher.clone(),
-                    plain_path: [&home.plain, slash, name.bytes()].concat(),
-                }
-            })
-        })
-    }
-
-    fn new_name(&self) -> Option<Remedy> {
-        let Spot::Entry { entry, .. } = self.spot else {
-            return None;
-        };
-        let mark = entry.bytes().get(1..13)?;
-        let name = [b"keepfs-lost-name-", mark].concat();
-        let name = PlainName::new(&name).ok()?;
-        Some(Remedy::NewName { name })
-    }
-
-    /// Whether a file can be brought to an end as it stands.
-    fn for_file(&self) -> Result<Remedy, RepairError> {
-        let (file, _) = File::open(self.vault, self.spot.file(Access::Read)?)?;
-        if file.says_open() {
-            return Ok(match file.unfinished()? {
-                Unfinished::Whole => Remedy::Seal,
-                Unfinished::TornFrom { .. } => Remedy::SealWithoutEnd,
-                Unfinished::Damaged => Remedy::SetAside,
-            });
-        }
-        let front = File::open_to_sealed_end(self.vault, self.spot.file(Access::Read)?)?;
-        Ok(match front {
-            Some(_) => Remedy::CutExtra,
-            None => Remedy::SetAside,
-        })
-    }
-}
-
-impl Home {
-    fn open(&self, vault: &Vault) -> Option<VaultDir> {
-        match Spot::find(vault, &self.cipher).ok()? {
-            Spot::Root(dir) => Some(dir),
-            Spot::Entry { parent, name, .. } => parent.open_child(vault, &name?).ok(),
-        }
-    }
-}
-
-impl Step {
-    /// Whether it needs a quarantine.
-    #[must_use]
-    pub fn takes_out(&self) -> bool {
-        self.remedy.takes_out()
-    }
-
-    /// Does it, durably.
-    ///
-    /// # Errors
-    /// What the backing says; the object is as it was then, or repaired in part.
-    pub fn carry_out(&self, vault: &Vault, quarantine: &Quarantine) -> Result<(), RepairError> {
-        let spot = Spot::find(vault, &self.cipher_path)?;
-        let why = Reason {
-            word: self.why,
-            cipher_path: &self.cipher_path,
-        };
-        match &self.remedy {
-            Remedy::Seal | Remedy::SealWithoutEnd => {
-                let (file, _) = File::open(vault, spot.file(Access::ReadWrite)?)?;
-                if let Unfinished::TornFrom { at, .. } = file.unfinished()? {
-                    quarantine.copy_tail(&*file.store()?, at, why)?;
-                }
-                file.seal_as_found()?;
-            }
-            Remedy::CutExtra => {
-                let store = spot.file(Access::ReadWrite)?;
-                let front = File::open_to_sealed_end(vault, store)?.ok_or(RepairError::Gone)?;
-                quarantine.copy_tail(&*front.store()?, front.sealed_end(), why)?;
-                front.cut_to_sealed_end()?;
-            }
-            Remedy::Pin { id, .. } => {
-                let dir = spot.unpinned_dir(vault)?;
-                quarantine.copy_pin(dir.store(), why)?;
-                dir.restore_pin(vault, *id)?;
-            }
-            Remedy::Exchange { cipher_path, .. } => {
-                let other = Spot::find(vault, cipher_path)?;
-                let (parent, entry) = spot.entry()?;
-                let (other_parent, other_entry) = other.entry()?;
-                parent.exchange_as_they_are(entry, other_parent, other_entry)?;
-            }
-            Remedy::MoveHome { cipher_dir, .. } => {
-                let (parent, entry) = spot.entry()?;
-                let home = Spot::find(vault, cipher_dir)?.open_dir(vault)?;
-                parent.move_with_side(entry, home.store())?;
-            }
-            Remedy::NewName { name } => {
-                let Spot::Entry { parent, entry, .. } = &spot else {
-                    return Err(RepairError::Gone);
-                };
-                parent.name_anew(vault, entry, name)?;
-            }
-            Remedy::DropAttributes => drop_attributes(vault, &spot, quarantine, why)?,
-            Remedy::SetAside => {
-                let (parent, entry) = spot.entry()?;
-                quarantine.take(parent, entry, why)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Spot {
     fn entry(&self) -> Result<(&StoreDir, &RawName), RepairError> {
         match self {
             Self::Root(_) => Err(RepairError::Gone),
@@ -518,20 +122,384 @@ impl Spot {
     fn open_dir(&self, vault: &Vault) -> Result<VaultDir, RepairError> {
         match self {
             Self::Root(dir) => Ok(dir.clone()),
-            Self::Entry { parent, name, .. } => {
-                let name = name.as_ref().ok_or(RepairError::Gone)?;
-                Ok(parent.open_child(vault, name)?)
+            Self::Entry {
+                parent,
+                entry,
+                name,
+                ..
+            } => {
+                let (name, under) = name.as_ref().ok_or(RepairError::Gone)?;
+                Ok(parent.open_entry(vault, entry, (name, *under))?)
             }
+        }
+    }
+
+    /// The directory at this path without its pin; the root has none.
+    fn unpinned_dir(&self, vault: &Vault) -> Result<VaultDir, RepairError> {
+        match self {
+            Self::Root(_) => Err(RepairError::Gone),
+            Self::Entry {
+                parent,
+                entry,
+                name,
+                ..
+            } => {
+                let (name, under) = name.as_ref().ok_or(RepairError::Gone)?;
+                Ok(parent.open_entry_unpinned(vault, entry, (name, *under))?)
+            }
+        }
+    }
+
+    fn open_file(&self, vault: &Vault) -> Result<File, RepairError> {
+        let (parent, entry) = self.entry()?;
+        Ok(File::open(vault, parent.open_file(entry, Access::Read)?)?.0)
+    }
+
+    fn writable_file(&self) -> Result<StoreFile, RepairError> {
+        let (parent, entry) = self.entry()?;
+        Ok(parent.open_file_as_owner(entry)?)
+    }
+
+    fn node(&self) -> Result<StoreNode, RepairError> {
+        Ok(match self {
+            Self::Root(dir) => dir.store().itself()?,
+            Self::Entry { parent, entry, .. } => parent.store().node(entry)?,
+        })
+    }
+}
+
+/// What can be done about the findings of a full check. `stated` are ids that
+/// a person says directories without a pin had. What cannot be read, what does
+/// no harm, what needs a newer keepfs, and what nothing is known about that
+/// would be worse elsewhere, is left alone.
+#[must_use]
+pub fn plan(vault: &Vault, report: &Report, stated: &[DirId]) -> Vec<Step> {
+    let mut directories = Directories::of(vault, report, stated);
+    let mut steps: Vec<Step> = Vec::new();
+    let mut seen = HashSet::new();
+    let groups = report
+        .findings
+        .chunk_by(|a, b| a.cipher_path == b.cipher_path);
+    for group in groups {
+        let Ok(spot) = Spot::find(vault, &group[0].cipher_path) else {
+            continue;
+        };
+        let mut planner = Planner {
+            vault,
+            spot: &spot,
+            group,
+            directories: &mut directories,
+        };
+        for step in planner.steps() {
+            // The parts of one matter may each lead to the same remedy.
+            if seen.insert((step.cipher_path.clone(), step.remedy.word())) {
+                steps.push(step);
+            }
+        }
+    }
+    one_step_an_exchange(&mut steps);
+    attributes_last(&mut steps);
+    steps
+}
+
+/// Attributes of a directory are judged when it has the right id again.
+fn attributes_last(steps: &mut Vec<Step>) {
+    let settled: HashSet<Vec<u8>> = steps
+        .iter()
+        .filter(|step| step.remedy.settles_all())
+        .map(|step| step.cipher_path.clone())
+        .collect();
+    steps.retain(|step| {
+        step.remedy != Remedy::DropAttributes || !settled.contains(&step.cipher_path)
+    });
+}
+
+/// An exchange puts both directories right: the partner's own steps go.
+fn one_step_an_exchange(steps: &mut Vec<Step>) {
+    let mut partners: Vec<Vec<u8>> = Vec::new();
+    for step in steps.iter() {
+        if let Remedy::Exchange { cipher_path, .. } = &step.remedy
+            && !partners.contains(&step.cipher_path)
+        {
+            partners.push(cipher_path.clone());
+        }
+    }
+    steps.retain(|step| !partners.contains(&step.cipher_path));
+}
+
+struct Planner<'s, 'a> {
+    vault: &'a Vault,
+    spot: &'s Spot,
+    group: &'a [Finding],
+    directories: &'s mut Directories<'a>,
+}
+
+impl Planner<'_, '_> {
+    /// What is to be done about all findings of one object: nothing while a
+    /// part of it cannot be read, nothing besides taking it out, and nothing
+    /// about attributes, which a directory's id opens, before that is right.
+    fn steps(&mut self) -> Vec<Step> {
+        let unread = |finding: &Finding| matches!(finding.trouble, Trouble::Unreadable(_));
+        if self.group.iter().any(unread) {
+            return Vec::new();
+        }
+        let mut steps = Vec::new();
+        for finding in self.group {
+            steps.extend(self.step(finding));
+        }
+        let decisive = |step: &&Step| step.remedy.settles_all();
+        if let Some(one) = steps.iter().find(decisive).cloned() {
+            return vec![one];
+        }
+        steps
+    }
+
+    fn step(&mut self, finding: &Finding) -> Option<Step> {
+        let remedy = match &finding.trouble {
+            Trouble::Directory(DirError::PinMalformed(_) | DirError::NothingOpens)
+            | Trouble::NothingOpens { .. }
+            | Trouble::BadPin(_) => self.directories.remedy(self.spot, &finding.cipher_path),
+            Trouble::NameDoesNotOpen => return self.stray(finding),
+            Trouble::NoSideFile | Trouble::WrongSideFile => self.nameless(),
+            Trouble::LeftOpen | Trouble::Longer | Trouble::Chunks(_) => self.file(),
+            Trouble::File(Damage::Header(HeaderError::UnknownFlags(_))) => None,
+            Trouble::WrongSeal | Trouble::File(_) | Trouble::Link(_) => Some(Remedy::SetAside),
+            Trouble::Attribute(_) => Some(Remedy::DropAttributes),
+            Trouble::Directory(_)
+            | Trouble::Unreadable(_)
+            | Trouble::IdlePin
+            | Trouble::ConflictCopy { .. }
+            | Trouble::OrphanedSideFile
+            | Trouble::Leftover
+            | Trouble::ClientTemp
+            | Trouble::Foreign => None,
+        };
+        remedy.map(|remedy| Step {
+            cipher_path: finding.cipher_path.clone(),
+            plain_path: finding.plain_path.clone(),
+            why: finding.trouble.word(),
+            remedy,
+        })
+    }
+
+    /// An entry that does not open: its directory may have lost its pin, or it
+    /// was carried here from another.
+    fn stray(&mut self, finding: &Finding) -> Option<Step> {
+        if let Some(step) = self.directories.of_stray(finding) {
+            return Some(step);
+        }
+        let (parent, entry) = match self.spot {
+            Spot::Root(_) => return None,
+            Spot::Entry { parent, entry, .. } => (parent, entry),
+        };
+        Some(Step {
+            cipher_path: finding.cipher_path.clone(),
+            plain_path: None,
+            why: finding.trouble.word(),
+            remedy: self
+                .directories
+                .home_of(parent, entry)
+                .unwrap_or(Remedy::SetAside),
+        })
+    }
+
+    /// An object whose name is lost. A directory stays: under another name,
+    /// nothing in it would open, and its side file may still come.
+    fn nameless(&mut self) -> Option<Remedy> {
+        let Spot::Entry {
+            parent,
+            entry,
+            kind,
+            ..
+        } = self.spot
+        else {
+            return None;
+        };
+        if let Some(home) = self.directories.home_of(parent, entry) {
+            return Some(home);
+        }
+        if *kind == Some(FileKind::Directory) {
+            return None;
+        }
+        let mark = entry.bytes().get(1..13)?;
+        let name = [b"keepfs-lost-name-", mark].concat();
+        let name = PlainName::new(&name).ok()?;
+        Some(Remedy::NewName { name })
+    }
+
+    /// How a file can be brought to an end; `None` if it cannot be looked at.
+    fn file(&self) -> Option<Remedy> {
+        let file = self.spot.open_file(self.vault).ok()?;
+        if !file.says_open() {
+            let store = self
+                .spot
+                .entry()
+                .ok()
+                .and_then(|(parent, entry)| parent.open_file(entry, Access::Read).ok())?;
+            if let Some(front) = File::open_to_sealed_end(self.vault, store).ok()? {
+                let stored = front.store().ok()?.stat().ok()?.size;
+                return Some(Remedy::CutExtra {
+                    bytes: stored.saturating_sub(front.sealed_end().get()),
+                });
+            }
+        }
+        let whole = file.size().get();
+        Some(match file.unfinished().ok()? {
+            Unfinished::Whole if file.stands_sealed() => Remedy::SetAside,
+            Unfinished::Whole => Remedy::Seal,
+            Unfinished::TornFrom { len, .. } if len.get() > 0 && !file.stands_sealed() => {
+                Remedy::SealWithoutEnd {
+                    keeps: len.get(),
+                    of: whole,
+                }
+            }
+            Unfinished::TornFrom { .. } | Unfinished::Damaged => Remedy::SetAside,
+        })
+    }
+}
+
+impl Step {
+    /// Does it, durably, and tells the quarantine's report.
+    ///
+    /// # Errors
+    /// It has changed since; what the backing says: the object is as it was
+    /// then, or repaired in part.
+    pub fn carry_out(&self, vault: &Vault, quarantine: &mut Quarantine) -> Result<(), RepairError> {
+        let spot = Spot::find(vault, &self.cipher_path)?;
+        let task = self.prepare(vault, &spot)?;
+        let why = Reason {
+            word: self.why,
+            cipher_path: &self.cipher_path,
+        };
+        let kept = quarantine.begin(task.deed(), why)?;
+        let done = task.carry_out(vault, &spot, &kept);
+        quarantine.end(kept, if done.is_ok() { "done" } else { "failed" });
+        done
+    }
+
+    /// Finds everything that the step needs, and that it is still so.
+    fn prepare(&self, vault: &Vault, spot: &Spot) -> Result<Task, RepairError> {
+        Ok(match &self.remedy {
+            Remedy::Seal => {
+                let (file, _) = File::open(vault, spot.writable_file()?)?;
+                match file.unfinished()? {
+                    found @ Unfinished::Whole => Task::Seal(file, found),
+                    Unfinished::TornFrom { .. } | Unfinished::Damaged => {
+                        return Err(RepairError::Changed);
+                    }
+                }
+            }
+            Remedy::SealWithoutEnd { keeps, .. } => {
+                let (file, _) = File::open(vault, spot.writable_file()?)?;
+                match file.unfinished()? {
+                    found @ Unfinished::TornFrom { len, .. } if len == PlainLen::new(*keeps) => {
+                        Task::Seal(file, found)
+                    }
+                    Unfinished::TornFrom { .. } | Unfinished::Whole | Unfinished::Damaged => {
+                        return Err(RepairError::Changed);
+                    }
+                }
+            }
+            Remedy::CutExtra { .. } => {
+                let front = File::open_to_sealed_end(vault, spot.writable_file()?)?;
+                Task::CutExtra(front.ok_or(RepairError::Changed)?)
+            }
+            Remedy::Pin { id, .. } => Task::Pin(spot.unpinned_dir(vault)?, *id),
+            Remedy::DropPin => Task::DropPin(spot.unpinned_dir(vault)?),
+            Remedy::Exchange { cipher_path, .. } => {
+                Task::Exchange(Spot::find(vault, cipher_path)?, cipher_path.clone())
+            }
+            Remedy::MoveHome { cipher_dir, .. } => {
+                let home = Spot::find(vault, cipher_dir)?.open_dir(vault)?;
+                Task::MoveHome(home, cipher_dir.clone())
+            }
+            Remedy::NewName { name } => {
+                let (parent, _) = spot.named_parent()?;
+                Task::NewName(parent.entry_for(vault, name)?, name.clone())
+            }
+            Remedy::DropAttributes => Task::DropAttributes,
+            Remedy::SetAside | Remedy::SetAsideCopy { .. } => Task::SetAside,
+        })
+    }
+}
+
+impl Spot {
+    fn named_parent(&self) -> Result<(&VaultDir, &RawName), RepairError> {
+        match self {
+            Self::Root(_) => Err(RepairError::Gone),
+            Self::Entry { parent, entry, .. } => Ok((parent, entry)),
         }
     }
 }
 
-fn drop_attributes(
-    vault: &Vault,
-    spot: &Spot,
-    quarantine: &Quarantine,
-    why: Reason<'_>,
-) -> Result<(), RepairError> {
+/// A step with all that it needs.
+enum Task {
+    Seal(File, Unfinished),
+    CutExtra(File),
+    Pin(VaultDir, DirId),
+    DropPin(VaultDir),
+    Exchange(Spot, Vec<u8>),
+    MoveHome(VaultDir, Vec<u8>),
+    NewName(RawName, PlainName),
+    DropAttributes,
+    SetAside,
+}
+
+impl Task {
+    fn deed(&self) -> Deed<'_> {
+        match self {
+            Self::Seal(_, Unfinished::TornFrom { at, .. }) => Deed::Tail(*at),
+            Self::Seal(_, Unfinished::Whole | Unfinished::Damaged) => Deed::Seal,
+            Self::CutExtra(front) => Deed::Tail(front.sealed_end()),
+            Self::Pin(..) | Self::DropPin(_) => Deed::Pin,
+            Self::Exchange(_, path) | Self::MoveHome(_, path) => Deed::Moved(path),
+            Self::NewName(entry, _) => Deed::Renamed(entry),
+            Self::DropAttributes => Deed::Attributes,
+            Self::SetAside => Deed::Entry,
+        }
+    }
+
+    fn carry_out(self, vault: &Vault, spot: &Spot, kept: &Kept) -> Result<(), RepairError> {
+        match self {
+            Self::Seal(file, found) => {
+                if let Unfinished::TornFrom { at, .. } = found {
+                    kept.copy_tail(&*file.store()?, at)?;
+                }
+                file.seal_as_found(found)?;
+            }
+            Self::CutExtra(front) => {
+                kept.copy_tail(&*front.store()?, front.sealed_end())?;
+                front.cut_to_sealed_end()?;
+            }
+            Self::Pin(dir, id) => {
+                kept.take_pin(dir.store())?;
+                dir.restore_pin(vault, id)?;
+            }
+            Self::DropPin(dir) => kept.take_pin(dir.store())?,
+            Self::Exchange(other, _) => {
+                let (parent, entry) = spot.entry()?;
+                let (other_parent, other_entry) = other.entry()?;
+                parent.exchange_as_they_are(entry, other_parent, other_entry)?;
+            }
+            Self::MoveHome(home, _) => {
+                let (parent, entry) = spot.entry()?;
+                parent.move_with_side(entry, home.store())?;
+            }
+            Self::NewName(_, name) => {
+                let (parent, entry) = spot.named_parent()?;
+                parent.name_anew(vault, entry, &name)?;
+            }
+            Self::DropAttributes => drop_attributes(vault, spot, kept)?,
+            Self::SetAside => {
+                let (parent, entry) = spot.entry()?;
+                kept.take(parent, entry)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn drop_attributes(vault: &Vault, spot: &Spot, kept: &Kept) -> Result<(), RepairError> {
     let is_dir = match spot {
         Spot::Root(_) => true,
         Spot::Entry { kind, .. } => *kind == Some(FileKind::Directory),
@@ -539,8 +507,7 @@ fn drop_attributes(
     let owner = if is_dir {
         XattrOwner::Dir(spot.open_dir(vault)?.id())
     } else {
-        let (file, _) = File::open(vault, spot.file(Access::Read)?)?;
-        XattrOwner::File(file.keys().file_id())
+        XattrOwner::File(spot.open_file(vault)?.keys().file_id())
     };
     let node = spot.node()?;
     let keys = vault.keys();
@@ -553,7 +520,7 @@ fn drop_attributes(
             .open_xattr_name(owner, &name)
             .and_then(|plain| keys.open_xattr_value(owner, &plain, &value));
         if opened.is_err() {
-            quarantine.take_attribute(&node, &name, why)?;
+            kept.take_attribute(&node, &name)?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::args::CheckArgs;
 use super::progress::Waiting;
-use super::repair::{JsonSalvaged, JsonStep, Repaired, repair, salvage_into};
+use super::repair::{JsonSalvaged, JsonStep, RepairRefused, Repaired, repair, salvage_into};
 use super::slots::InvalidReport;
 use super::{mount, unlock};
 use crate::check::{Depth, Finding, Loss, Report, Trouble, check, measure};
@@ -157,6 +157,9 @@ pub fn run(words: &CheckArgs) -> anyhow::Result<()> {
     mount::check_slots(&locked.info()).with_context(failed)?;
     match locked.lock_exclusive() {
         Ok(()) => {}
+        Err(LockError::LocksUnsupported) if words.yes => {
+            return Err(RepairRefused::NoLocks).with_context(failed);
+        }
         Err(error @ LockError::LocksUnsupported) => tracing::warn!("{error}"),
         Err(error @ (LockError::AlreadyLocked | LockError::Backing(_))) => {
             let advice = "unmount it first: what changes meanwhile would look like damage";

@@ -312,6 +312,7 @@ fn of_repair(error: &RepairRefused) -> Exit {
     match error {
         RepairRefused::Inside { .. } => Exit::Usage,
         RepairRefused::Quarantine { .. } => Exit::Failure,
+        RepairRefused::NoLocks => Exit::Backing,
     }
 }
 

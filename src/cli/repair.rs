@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::Context;
@@ -14,7 +14,7 @@ use super::check::path;
 use super::status;
 use crate::check::Report;
 use crate::check::repair::{RepairError, Step, plan};
-use crate::check::salvage::{Salvaged, salvage};
+use crate::check::salvage::{Salvaged, State, salvage};
 use crate::mount::table::printable;
 use crate::store::Quarantine;
 use crate::tools::PlainPath;
@@ -24,12 +24,14 @@ use crate::vault::Vault;
 /// Name of the list of gaps, in the directory given to `--salvage`.
 const GAPS_NAME: &str = "gaps.json";
 
-/// So often a repair may uncover more to repair: once a level of directories.
-const MOST_ROUNDS: usize = 256;
-
 /// Why nothing was repaired or salvaged.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairRefused {
+    /// Another machine or mount may be at work.
+    #[error(
+        "the vault's file system has no locks, so another mount of it cannot be excluded: copy the vault to one that has, and repair it there"
+    )]
+    NoLocks,
     /// The directory is in the vault.
     #[error("{} is inside the vault; name a directory outside with {option}", printable(.path.as_os_str()))]
     Inside {
@@ -60,10 +62,21 @@ enum Done {
 /// What a repair did, or would do.
 pub struct Repaired {
     steps: Vec<(Step, Done)>,
-    /// Where what was taken out is, or would be.
+    /// Where what is taken out is, or would be.
     quarantine: PathBuf,
+    /// Whether anything is there.
+    holds: Holds,
     /// How the vault stands afterwards; `None` if nothing was changed.
     pub after: Option<Report>,
+    /// Steps that came to light and were not carried out.
+    uncovered: usize,
+}
+
+/// Whether the quarantine holds anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    Something,
 }
 
 /// One step in `--json`. Fields are added, never changed.
@@ -89,10 +102,17 @@ pub struct JsonSalvaged {
     size: u64,
     /// Lost bytes, each from and to which.
     gaps: Vec<(u64, u64)>,
+    /// "sealed" if it is what was sealed; "unproven" if its chunks may be from
+    /// different times.
+    state: &'static str,
+    /// Why it ends early or is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
-/// Plans the repairs, and with `--yes` carries them out; `check` looks at the
-/// vault again.
+/// Plans the repairs, and with `--yes` carries out what was planned; `check`
+/// looks at the vault again. What a repair brings to light is planned anew and
+/// not carried out: nobody has seen it yet.
 ///
 /// # Errors
 /// [`RepairRefused`]; a path that is none.
@@ -102,70 +122,64 @@ pub fn repair(
     report: &Report,
     check: impl Fn() -> Report,
 ) -> anyhow::Result<Repaired> {
-    let more = words
+    let stated = words
         .was
         .iter()
-        .map(|was| {
-            let was = PlainPath::parse(was.as_encoded_bytes())?;
-            Ok(was.place(vault))
-        })
+        .map(|was| Ok(PlainPath::parse(was.as_encoded_bytes())?.place(vault)))
         .collect::<anyhow::Result<Vec<DirId>>>()?;
     let place = match &words.quarantine {
         Some(path) => path.clone(),
         None => beside(&words.vault)?,
     };
     outside(&place, &words.vault, "--quarantine")?;
-    let first = plan(vault, report, &more);
+    let planned = plan(vault, report, &stated);
     let mut repaired = Repaired {
         steps: Vec::new(),
         quarantine: place,
+        holds: Holds::Nothing,
         after: None,
+        uncovered: 0,
     };
-    if !words.yes || first.is_empty() {
-        let planned = first.into_iter().map(|step| (step, Done::Planned));
+    if !words.yes || planned.is_empty() {
+        let planned = planned.into_iter().map(|step| (step, Done::Planned));
         repaired.steps = planned.collect();
         return Ok(repaired);
     }
-    let quarantine =
-        Quarantine::create(&repaired.quarantine).map_err(|error| RepairRefused::Quarantine {
-            path: repaired.quarantine.clone(),
-            error,
-        })?;
-    let mut waiting = next_round(first, &repaired.steps);
-    for _ in 0..MOST_ROUNDS {
-        for step in waiting {
-            let done = match step.carry_out(vault, &quarantine) {
-                Ok(()) => Done::Carried,
-                Err(error) => Done::Failed(error),
-            };
-            repaired.steps.push((step, done));
-        }
-        let after = check();
-        waiting = next_round(plan(vault, &after, &more), &repaired.steps);
-        repaired.after = Some(after);
-        if waiting.is_empty() {
-            break;
-        }
+    let path = repaired.quarantine.clone();
+    let mut quarantine =
+        Quarantine::create(&path).map_err(|error| RepairRefused::Quarantine { path, error })?;
+    // Taking out comes last: what has no place now may have one then.
+    let (last, first): (Vec<Step>, Vec<Step>) = planned
+        .into_iter()
+        .partition(|step| step.remedy.takes_out());
+    let repaired_first = !first.is_empty();
+    repaired.carry_out(first, vault, &mut quarantine);
+    let mut after = None;
+    let last = if repaired_first && !last.is_empty() {
+        let report = check();
+        let now = plan(vault, &report, &stated);
+        after = Some(report);
+        last.into_iter().filter(|step| now.contains(step)).collect()
+    } else {
+        last
+    };
+    if !last.is_empty() {
+        repaired.carry_out(last, vault, &mut quarantine);
+        after = None;
     }
-    if let Err(error) = quarantine.end(&repaired.quarantine) {
+    let after = after.unwrap_or_else(check);
+    let left = plan(vault, &after, &stated);
+    repaired.uncovered = left
+        .iter()
+        .filter(|step| repaired.steps.iter().all(|(tried, _)| tried != *step))
+        .count();
+    repaired.after = Some(after);
+    if quarantine.holds_something() {
+        repaired.holds = Holds::Something;
+    } else if let Err(error) = quarantine.discard(&repaired.quarantine) {
         tracing::warn!("the empty quarantine stays: {error}");
     }
     Ok(repaired)
-}
-
-/// What of a plan is carried out next: taking out comes last, for what has no
-/// place now may have one once a directory is back. Nothing is tried twice.
-fn next_round(plan: Vec<Step>, tried: &[(Step, Done)]) -> Vec<Step> {
-    let is_new = |step: &Step| {
-        !tried.iter().any(|(old, _)| {
-            old.cipher_path == step.cipher_path && old.remedy.word() == step.remedy.word()
-        })
-    };
-    let (last, first): (Vec<Step>, Vec<Step>) = plan
-        .into_iter()
-        .filter(is_new)
-        .partition(|step| step.remedy == crate::check::repair::Remedy::SetAside);
-    if first.is_empty() { last } else { first }
 }
 
 /// A new directory beside the vault's.
@@ -187,26 +201,22 @@ fn beside(vault: &Path) -> anyhow::Result<PathBuf> {
 /// plain or as strange files.
 fn outside(dir: &Path, vault: &Path, option: &'static str) -> anyhow::Result<()> {
     let vault = fs::canonicalize(vault)?;
-    let mut above = Some(dir);
-    while let Some(path) = above {
-        let path = if path == Path::new("") {
-            Path::new(".")
-        } else {
-            path
-        };
-        if let Ok(found) = fs::canonicalize(path) {
-            if found.starts_with(&vault) {
-                return Err(RepairRefused::Inside {
-                    path: dir.to_owned(),
-                    option,
-                }
-                .into());
+    let inside = || RepairRefused::Inside {
+        path: dir.to_owned(),
+        option,
+    };
+    // The longest beginning that exists; behind it nothing may lead back up.
+    let mut there = std::path::absolute(dir)?;
+    loop {
+        match fs::canonicalize(&there) {
+            Ok(found) if found.starts_with(&vault) => return Err(inside().into()),
+            Ok(_) => return Ok(()),
+            Err(_) if matches!(there.components().next_back(), Some(Component::Normal(_))) => {
+                there.pop();
             }
-            break;
+            Err(_) => return Err(inside().into()),
         }
-        above = path.parent();
     }
-    Ok(())
 }
 
 /// Salvages what is left of damaged files into the directory `target`, with
@@ -236,6 +246,11 @@ impl JsonSalvaged {
             written_to: printable(salvaged.written_to.as_os_str()),
             size: salvaged.size,
             gaps: salvaged.gaps.clone(),
+            state: match salvaged.state {
+                State::Sealed => "sealed",
+                State::Unproven => "unproven",
+            },
+            error: salvaged.error.as_ref().map(ToString::to_string),
         }
     }
 
@@ -243,12 +258,20 @@ impl JsonSalvaged {
     #[must_use]
     pub fn line(&self) -> String {
         let lost: u64 = self.gaps.iter().map(|(from, to)| to - from).sum();
-        format!(
-            "salvaged {}: {} of {} bytes\n",
-            self.written_to,
-            self.size - lost,
-            self.size
-        )
+        let doubt = if self.state == "sealed" {
+            ""
+        } else {
+            ", maybe of different times"
+        };
+        match &self.error {
+            None => format!(
+                "salvaged {}: {} of {} bytes{doubt}\n",
+                self.written_to,
+                self.size - lost,
+                self.size
+            ),
+            Some(error) => format!("salvaging {} failed: {error}\n", self.written_to),
+        }
     }
 }
 
@@ -270,12 +293,20 @@ impl Repaired {
         steps.collect()
     }
 
+    fn carry_out(&mut self, steps: Vec<Step>, vault: &Vault, quarantine: &mut Quarantine) {
+        for step in steps {
+            let done = match step.carry_out(vault, quarantine) {
+                Ok(()) => Done::Carried,
+                Err(error) => Done::Failed(error),
+            };
+            self.steps.push((step, done));
+        }
+    }
+
     /// Where something was taken to; `None` if nothing was.
     #[must_use]
     pub fn quarantine(&self) -> Option<String> {
-        let used = |(step, done): &(Step, Done)| step.takes_out() && matches!(done, Done::Carried);
-        let used = self.steps.iter().any(used);
-        used.then(|| printable(self.quarantine.as_os_str()))
+        (self.holds == Holds::Something).then(|| printable(self.quarantine.as_os_str()))
     }
 
     /// What was done, or would be, for a person.
@@ -293,22 +324,32 @@ impl Repaired {
                 }
             });
         }
-        let planned = self
-            .steps
-            .iter()
-            .filter(|(_, done)| matches!(done, Done::Planned));
-        match planned.count() {
-            0 if self.steps.is_empty() => text.push_str("there is nothing to repair\n"),
-            0 => {}
-            count => text.push_str(&format!(
-                "nothing was changed; with --yes, {count} repairs are carried out, and what is \
+        if self.steps.is_empty() {
+            text.push_str("there is nothing that --repair can do\n");
+        }
+        let count =
+            |wanted: fn(&(Step, Done)) -> bool| self.steps.iter().filter(|one| wanted(one)).count();
+        let planned = count(|(_, done)| matches!(done, Done::Planned));
+        if planned > 0 {
+            text.push_str(&format!(
+                "nothing was changed; with --yes, {planned} repairs are carried out, and what is \
                  taken out goes to {}\n",
                 printable(self.quarantine.as_os_str())
-            )),
+            ));
+        }
+        let gone = count(|(step, done)| step.remedy.takes_out() && matches!(done, Done::Carried));
+        if gone > 0 {
+            text.push_str(&format!("{gone} objects are no longer in the vault\n"));
         }
         if let Some(quarantine) = self.quarantine() {
             text.push_str(&format!(
                 "what was taken out is in {quarantine}; report.txt there says where it was\n"
+            ));
+        }
+        if self.uncovered > 0 {
+            text.push_str(&format!(
+                "{} more repairs have come to light: look at them with --repair\n",
+                self.uncovered
             ));
         }
         text
@@ -321,8 +362,10 @@ fn explained(error: &RepairError) -> String {
             "the quarantine is on another file system; --quarantine DIR names one on the vault's"
                 .to_owned()
         }
-        RepairError::Io(_) | RepairError::Gone | RepairError::Dir(_) | RepairError::File(_) => {
-            error.to_string()
-        }
+        RepairError::Io(_)
+        | RepairError::Gone
+        | RepairError::Changed
+        | RepairError::Dir(_)
+        | RepairError::File(_) => error.to_string(),
     }
 }

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use audit::{Audited, Meaning, PinStanding, Under};
 pub use list::{Listed, Listing};
-pub use lost::LostId;
+pub use lost::Identity;
 pub use rename::{Moved, Renamed};
 
 use crate::codec::RandomError;

@@ -2,8 +2,8 @@
 //! taken out, nothing is deleted, and afterwards the vault is whole.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -252,13 +252,16 @@ fn killed() -> Place {
 }
 
 #[test]
-fn a_file_that_a_kill_left_open_is_sealed_with_its_times() {
+fn a_file_that_a_kill_left_open_is_sealed_and_a_sync_client_can_tell() {
     let place = killed();
     let file = backing(&place, "begun");
+    fs::set_permissions(&file, Permissions::from_mode(0o444)).unwrap();
     let before = fs::metadata(&file).unwrap().modified().unwrap();
     let (code, report) = repair(&place, &["--yes"]);
     assert_eq!((code, remedies(&report)), (code::DONE, vec!["seal"]));
-    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
+    let after = fs::metadata(&file).unwrap();
+    assert!(after.modified().unwrap() > before, "same size, other bytes");
+    assert_eq!(after.permissions().mode() & 0o777, 0o444);
     assert_eq!(cat(&place, "begun").stdout.into_bytes(), vec![5; 10_000]);
     assert!(!place.root().join("q").exists(), "nothing was taken out");
 }
@@ -354,6 +357,189 @@ fn what_authenticates_of_damaged_files_is_salvaged_with_a_map_of_the_gaps() {
         .failed(code::FAILURE, &["cannot salvage into s", "not empty"]);
 }
 
+/// A vault in which the provider did something clever, repaired.
+fn outwitted(harm: Harm) -> (Place, i32, Value) {
+    let place = filled();
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    let m = place.point();
+    for dir in ["private", "public"] {
+        fs::create_dir(m.join(dir)).unwrap();
+        for file in ["one", "two"] {
+            fs::write(m.join(dir).join(file), dir).unwrap();
+        }
+    }
+    place.run(&["unmount", "m"]).done();
+    harm(&place);
+    let (code, report) = repair(&place, &["--yes"]);
+    (place, code, report)
+}
+
+#[test]
+fn a_directory_is_never_made_to_show_another_ones_contents() {
+    // A copy of one in the place of another.
+    let (place, code, report) = outwitted(|p| {
+        let public = backing(p, "public");
+        fs::remove_dir_all(&public).unwrap();
+        copy(&backing(p, "private"), &public);
+    });
+    assert_eq!((code, remedies(&report)), (code::DONE, vec!["set-aside"]));
+    let what = report["repair"][0]["what"].as_str().unwrap();
+    assert!(what.contains("holds the names of private"), "{what}");
+    cat(&place, "public/one").failed(code::NO_SUCH_OBJECT, &[]);
+    assert_eq!(cat(&place, "private/one").stdout, "private");
+    // Names of one among those of another that lost its pin.
+    let (place, _, report) = outwitted(|p| {
+        let pinned = backing(p, "pinned");
+        fs::remove_file(pinned.join("keepfs.dir")).unwrap();
+        for file in ["private/one", "private/two"] {
+            let entry = backing(p, file);
+            fs::copy(&entry, pinned.join(entry.file_name().unwrap())).unwrap();
+        }
+    });
+    assert_eq!(remedies(&report), ["set-aside"]);
+    cat(&place, "pinned/one").failed(code::NO_SUCH_OBJECT, &[]);
+    // Exchanged, and one deleted file of old put back so that something opens.
+    let (place, code, report) = outwitted(|p| {
+        let (private, public) = (backing(p, "private"), backing(p, "public"));
+        let old = backing(p, "private/two");
+        let bytes = fs::read(&old).unwrap();
+        fs::remove_file(&old).unwrap();
+        let aside = p.root().join("aside");
+        fs::rename(&private, &aside).unwrap();
+        fs::rename(&public, &private).unwrap();
+        fs::rename(&aside, &public).unwrap();
+        fs::write(old, bytes).unwrap();
+    });
+    assert_eq!(remedies(&report), ["exchange"], "{report}");
+    assert_eq!(cat(&place, "private/one").stdout, "private");
+    assert_eq!(cat(&place, "public/one").stdout, "public");
+    // The file put back now stands in the other's directory, and has a home.
+    assert_eq!(code, code::DAMAGE_FOUND);
+    let (code, report) = check(&place, &["--repair", "--quarantine", "q2", "--yes"]);
+    assert_eq!((code, remedies(&report)), (code::DONE, vec!["move-home"]));
+}
+
+#[test]
+fn a_pin_comes_before_attributes_and_before_moving_anything() {
+    let place = filled();
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    let m = place.point();
+    fs::create_dir(m.join("a")).unwrap();
+    for file in ["p1", "p2"] {
+        fs::write(m.join("a").join(file), file).unwrap();
+    }
+    let set = std::process::Command::new("setfattr")
+        .args(["-n", "user.note", "-v", "important"])
+        .arg(m.join("a"))
+        .status();
+    assert!(set.unwrap().success());
+    fs::rename(m.join("a"), m.join("b")).unwrap();
+    place.run(&["unmount", "m"]).done();
+    let pin = backing(&place, "b").join("keepfs.dir");
+    let kept = place.root().join("pin");
+    fs::rename(&pin, &kept).unwrap();
+    // Another device sees an empty directory and makes a file in it.
+    let others: Vec<PathBuf> = fs::read_dir(pin.parent().unwrap())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    for other in &others {
+        fs::rename(other, place.root().join(other.file_name().unwrap())).unwrap();
+    }
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    fs::write(m.join("b/new"), "new").unwrap();
+    place.run(&["unmount", "m"]).done();
+    for other in &others {
+        fs::rename(place.root().join(other.file_name().unwrap()), other).unwrap();
+    }
+    let (code, report) = repair(&place, &["--yes"]);
+    assert_eq!(
+        (code, remedies(&report)),
+        (code::DONE, vec!["pin"]),
+        "{report}"
+    );
+    for (file, text) in [("b/p1", "p1"), ("b/p2", "p2"), ("b/new", "new")] {
+        assert_eq!(cat(&place, file).stdout, text);
+    }
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    let read = std::process::Command::new("getfattr")
+        .args(["--only-values", "-n", "user.note"])
+        .arg(m.join("b"))
+        .output()
+        .unwrap();
+    assert_eq!(read.stdout, b"important");
+    place.run(&["unmount", "m"]).done();
+}
+
+#[test]
+fn what_comes_to_light_is_not_repaired_before_somebody_saw_it() {
+    let place = filled();
+    fs::remove_file(backing(&place, "pinned").join("keepfs.dir")).unwrap();
+    let file = fs::read_dir(backing(&place, "pinned")).unwrap().next();
+    let file = file.unwrap().unwrap().path();
+    let len = fs::metadata(&file).unwrap().len();
+    let open = OpenOptions::new().write(true).open(&file).unwrap();
+    open.write_all_at(b"more", len).unwrap();
+    let (code, report) = repair(&place, &["--yes"]);
+    assert_eq!((code, remedies(&report)), (code::DAMAGE_FOUND, vec!["pin"]));
+    let (code, report) = check(&place, &["--repair", "--quarantine", "q2", "--yes"]);
+    assert_eq!((code, remedies(&report)), (code::DONE, vec!["cut-extra"]));
+}
+
+#[test]
+fn one_name_planted_in_an_empty_vault_does_not_take_the_root_away() {
+    let place = crate::keys::with_key_file();
+    fs::write(place.vault().join("A".repeat(43)), "planted").unwrap();
+    let (code, report) = repair(&place, &["--yes"]);
+    assert_eq!((code, remedies(&report)), (code::DONE, vec!["set-aside"]));
+    assert!(place.vault().join("keepfs.vault").exists());
+}
+
+#[test]
+fn a_directory_whose_name_is_lost_stays_for_its_side_file_to_come() {
+    let place = filled();
+    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    let name = "d".repeat(200);
+    fs::create_dir_all(place.point().join(&name).join("sub")).unwrap();
+    place.run(&["unmount", "m"]).done();
+    let side = PathBuf::from(format!("{}=", backing(&place, &name).display()));
+    let away = place.root().join("side");
+    fs::rename(&side, &away).unwrap();
+    let (code, report) = repair(&place, &["--yes"]);
+    assert_eq!(code, code::DAMAGE_FOUND);
+    assert_eq!(remedies(&report), [""; 0]);
+    fs::rename(&away, &side).unwrap();
+    let (code, _) = check(&place, &[]);
+    assert_eq!(code, code::DONE);
+}
+
+#[test]
+fn one_object_that_cannot_be_salvaged_does_not_stop_the_others() {
+    let place = filled();
+    flip(&backing(&place, "file"), 128 + SLOT - 1);
+    // Deeper than a path may be long, below a name that does not open.
+    let mut deep = place.vault();
+    for _ in 0..15 {
+        deep.push("A".repeat(192));
+        fs::create_dir(&deep).unwrap();
+    }
+    fs::copy(backing(&place, "twin"), deep.join("B".repeat(43))).unwrap();
+    let (code, report) = check(&place, &["--salvage", "s"]);
+    assert_eq!(code, code::DAMAGE_FOUND);
+    let salvaged = report["salvaged"].as_array().unwrap();
+    assert_eq!(salvaged.len(), 2, "{report}");
+    let states: BTreeSet<&str> = salvaged
+        .iter()
+        .map(|one| one["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(states, BTreeSet::from(["sealed", "unproven"]));
+    let modes = ["s", "s/files", "s/files/file"].map(|path| {
+        let path = place.root().join(path);
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    });
+    assert_eq!(modes, [0o700, 0o700, 0o600]);
+}
+
 #[test]
 fn plaintext_and_quarantine_stay_out_of_the_vault() {
     let place = filled();
@@ -363,7 +549,9 @@ fn plaintext_and_quarantine_stay_out_of_the_vault() {
         let words = [&["check", "--keyfile", "key", "v"], words].concat();
         place.run(&words)
     };
-    run(&["--salvage", "v/new/deep"]).failed(code::USAGE, &["inside the vault", "--salvage"]);
+    for path in ["v/new/deep", "new/../v/s", "v"] {
+        run(&["--salvage", path]).failed(code::USAGE, &["inside the vault", "--salvage"]);
+    }
     run(&["--repair", "--yes", "--quarantine", "v/q"])
         .failed(code::USAGE, &["inside the vault", "--quarantine"]);
     fs::write(place.root().join("taken"), "x").unwrap();
@@ -380,6 +568,7 @@ fn plaintext_and_quarantine_stay_out_of_the_vault() {
         .unwrap();
     assert!(shown.stdout.contains(&name), "{}", shown.stdout);
     let told = fs::read_to_string(place.root().join(name).join("report.txt")).unwrap();
-    assert!(told.contains("0001\theader\t"), "{told}");
+    assert!(told.contains("0001\tentry\theader\t"), "{told}");
+    assert!(told.contains("0001\tdone\n"), "{told}");
     assert!(!told.contains("file\n"), "{told}");
 }

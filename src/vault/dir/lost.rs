@@ -5,56 +5,83 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{DirError, VaultDir, pins};
+use super::{DirError, Under, VaultDir, pins};
 use crate::codec::entry::{PIN_NAME, RawEntry, classify};
 use crate::codec::geometry::Geometry;
 use crate::codec::names::PinFile;
 use crate::name::{PlainName, RawName};
-use crate::store::StoreDir;
 use crate::types::{Access, DirId, FileKind, RenameMode};
 use crate::vault::Vault;
 
 /// So many files of a directory are asked where they were born.
 const MOST_FILES_ASKED: usize = 64;
 
-/// An id that names in a directory open under.
+/// What can be said of the id of a directory whose pin is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LostId {
-    /// The id.
-    pub id: DirId,
-    /// How many names open under it.
-    pub opens: usize,
+pub enum Identity {
+    /// Every name opens without a pin.
+    NeedsNone,
+    /// A copy of its pin, or a person, states this id, and so many names open
+    /// under it.
+    Stated(DirId, usize),
+    /// All names that do not open without a pin, so many, open under this id.
+    /// They may have been put here from another directory.
+    Guessed(DirId, usize),
+    /// Nothing.
+    Unknown,
 }
 
 impl VaultDir {
-    /// Opens a directory inside this one as if it had no pin.
+    /// Opens the directory `entry` of this one, whose name opened as `name`.
+    ///
+    /// # Errors
+    /// What the backing says; the pin cannot be read, or is none.
+    pub fn open_entry(
+        &self,
+        vault: &Vault,
+        entry: &RawName,
+        (name, under): (&PlainName, Under),
+    ) -> Result<Self, DirError> {
+        let opened = self.open_entry_unpinned(vault, entry, (name, under))?;
+        let id = pins::read(&opened.store)?.id_at(vault, opened.place)?;
+        Ok(Self::new(opened.store, opened.place, id))
+    }
+
+    /// [`Self::open_entry`] as if there were no pin.
     ///
     /// # Errors
     /// What the backing says.
-    pub fn open_child_unpinned(&self, vault: &Vault, name: &PlainName) -> Result<Self, DirError> {
-        let at = self.resolve(vault, name)?;
-        let store = self.store.open_dir(&at.entry())?;
-        let place = vault.keys().place(at.under, name);
+    pub fn open_entry_unpinned(
+        &self,
+        vault: &Vault,
+        entry: &RawName,
+        (name, under): (&PlainName, Under),
+    ) -> Result<Self, DirError> {
+        let parent = match under {
+            Under::Id => self.id,
+            Under::Place => self.place,
+        };
+        let place = vault.keys().place(parent, name);
+        let store = self.store.open_dir(entry)?;
         Ok(Self::new(Arc::new(store), place, place))
     }
 
-    /// The id that most names here open under; `None` if none opens under any
-    /// that is to be thought of: those in copies of its pin, those of the
-    /// directories where its files were born, and `more`.
+    /// Finds out the id of a directory opened without its pin. `stated` are
+    /// ids that a person says it had, `guesses` others that it may have beside
+    /// those of the directories where its files were born.
     ///
     /// # Errors
     /// What the backing says.
-    pub fn find_id(&self, vault: &Vault, more: &[DirId]) -> Result<Option<LostId>, DirError> {
-        let mut candidates = vec![self.place];
-        candidates.extend(self.pin_copies(vault)?);
-        candidates.extend(self.birth_dirs(vault)?);
-        candidates.extend(more);
-        candidates.sort_unstable_by_key(|id| *id.bytes());
-        candidates.dedup();
-        let mut forms = Vec::new();
+    pub fn identity(
+        &self,
+        vault: &Vault,
+        stated: &[DirId],
+        guesses: &[DirId],
+    ) -> Result<Identity, DirError> {
+        let mut closed = Vec::new();
         self.store.scan(|entry| {
             match classify(&entry.name) {
-                form @ (RawEntry::Short(_) | RawEntry::Long(_)) => forms.push(form),
+                form @ (RawEntry::Short(_) | RawEntry::Long(_)) => closed.push(form),
                 RawEntry::SideFile(_)
                 | RawEntry::Internal
                 | RawEntry::ClientTemp
@@ -62,19 +89,48 @@ impl VaultDir {
             }
             ControlFlow::Continue(())
         })?;
-        let counted = candidates.into_iter().map(|id| {
-            let under = self.under(id);
-            let opens = forms
+        closed.retain(|form| match form {
+            // Without its side file a long entry says nothing.
+            RawEntry::Long(long) if self.store.read_side(long).is_err() => false,
+            RawEntry::Short(_)
+            | RawEntry::Long(_)
+            | RawEntry::SideFile(_)
+            | RawEntry::Internal
+            | RawEntry::ClientTemp
+            | RawEntry::Other => self.open(vault, form).is_none(),
+        });
+        if closed.is_empty() {
+            return Ok(Identity::NeedsNone);
+        }
+        let opens = |id: &DirId| {
+            let under = self.under(*id);
+            let opened = closed
                 .iter()
                 .filter(|form| under.open(vault, form).is_some());
-            LostId {
-                id,
-                opens: opens.count(),
-            }
-        });
-        Ok(counted
-            .filter(|found| found.opens > 0)
-            .max_by_key(|found| found.opens))
+            (*id, opened.count())
+        };
+        let copies = self.pin_copies(vault)?;
+        let best = copies
+            .iter()
+            .chain(stated)
+            .map(opens)
+            .max_by_key(|(_, count)| *count);
+        if let Some((id, count)) = best
+            && count > 0
+        {
+            return Ok(Identity::Stated(id, count));
+        }
+        let births = self.birth_dirs(vault)?;
+        // One that does not open the first opens not all of them.
+        let first = &closed[0];
+        let mut fitting = births
+            .iter()
+            .chain(guesses)
+            .filter(|id| self.under(**id).open(vault, first).is_some());
+        Ok(match fitting.next().map(opens) {
+            Some((id, count)) if count == closed.len() => Identity::Guessed(id, count),
+            Some(_) | None => Identity::Unknown,
+        })
     }
 
     /// Where the directory is: what its id is unless a pin says otherwise.
@@ -101,6 +157,14 @@ impl VaultDir {
         Ok(pins::write(&self.store, &PinFile::new(None, record))?)
     }
 
+    /// The entry that a name would have here.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn entry_for(&self, vault: &Vault, name: &PlainName) -> Result<RawName, DirError> {
+        Ok(self.resolve(vault, name)?.entry())
+    }
+
     /// Gives an entry whose own name is lost a new one.
     ///
     /// # Errors
@@ -111,36 +175,18 @@ impl VaultDir {
         entry: &RawName,
         name: &PlainName,
     ) -> Result<(), DirError> {
-        let new = self.resolve_new(vault, name)?;
+        let new = self.resolve(vault, name)?;
         self.store
             .rename(entry, &self.store, &new.cipher, RenameMode::NoReplace)?;
         Ok(self.store.sync()?)
     }
 
-    /// The plain name of an entry that was carried out of this directory into
-    /// another; its side file may be in either.
+    /// The plain name that an entry of this directory has under another id.
     #[must_use]
-    pub fn name_of_stray(
-        &self,
-        vault: &Vault,
-        entry: &RawName,
-        found_in: &StoreDir,
-    ) -> Option<PlainName> {
-        match classify(entry) {
-            RawEntry::Short(short) => vault.keys().open_name(self.id, &short).ok(),
-            RawEntry::Long(long) => {
-                let opens = |side: io::Result<Vec<u8>>| {
-                    vault
-                        .keys()
-                        .open_long_name(self.id, &long, &side.ok()?)
-                        .ok()
-                };
-                opens(found_in.read_side(&long)).or_else(|| opens(self.store.read_side(&long)))
-            }
-            RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp | RawEntry::Other => {
-                None
-            }
-        }
+    pub fn name_under(&self, vault: &Vault, entry: &RawName, id: DirId) -> Option<PlainName> {
+        self.under(id)
+            .open(vault, &classify(entry))
+            .map(|(name, _)| name)
     }
 
     /// This directory with `id` and no other.

@@ -40,8 +40,8 @@ struct Remains<'a> {
 /// not open, the id in it is tried all the same: chunks prove it.
 ///
 /// # Errors
-/// [`Damage`] if the beginning does not even name keys; the backing's; what
-/// `each` says.
+/// [`Damage`] if the beginning does not even name keys; the backing's, unless
+/// it concerns one slot; what `each` says.
 pub fn salvage<E: From<FileError>>(
     vault: &Vault,
     store: &StoreFile,
@@ -69,10 +69,13 @@ pub fn salvage<E: From<FileError>>(
             chunk = ChunkNo::new(chunk.get() + unstored / to_u64(g.chunk_size()));
             continue;
         }
-        let read = store
-            .read_at(&mut slot, g.slot_start(chunk))
-            .map_err(FileError::Io)?;
         let expected = (end - at.get()).min(to_u64(g.chunk_size()));
+        // What a failing disk does not give is lost, and the rest is not.
+        let Ok(read) = store.read_at(&mut slot, g.slot_start(chunk)) else {
+            advance(&mut at, Stretch::Gap(expected))?;
+            chunk = chunk.next();
+            continue;
+        };
         let stretch = remains.open(chunk, &slot[..read], expected, &mut plain);
         let short = read < slot.len();
         advance(&mut at, stretch)?;

@@ -10,7 +10,7 @@ use super::{Contents, Damage, End, File, FileError, Phase, Standing, Tracking};
 use crate::codec::batch::{Holes, SlotBuf, Tail, Workers, open_slots, seal_slots};
 use crate::codec::header::{OpenFlag, SparseFlag};
 use crate::store::StoreFile;
-use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen, SetTime};
+use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen};
 use crate::vault::Vault;
 
 /// How a file that is not sealed can be.
@@ -106,15 +106,19 @@ impl File {
     }
 
     /// Seals a file that was found OPEN or longer than it says, as it stands;
-    /// a torn end is cut off. Its times stay. Needs a writable descriptor;
-    /// durable once this returns.
+    /// a torn end is cut off. Its mtime becomes the present: no two states of
+    /// a file share size and mtime. Needs a writable descriptor; durable once
+    /// this returns.
     ///
     /// # Errors
-    /// [`Damage::NotSealed`], and no change, if chunks in the middle are
-    /// damaged; the backing's.
-    pub fn seal_as_found(&self) -> Result<(), FileError> {
-        let (atime, mtime) = self.own_times()?;
-        match self.unfinished()? {
+    /// [`Damage::NotSealed`], and no change, if it is not as `expected`, or
+    /// chunks in the middle are damaged; the backing's.
+    pub fn seal_as_found(&self, expected: Unfinished) -> Result<(), FileError> {
+        let found = self.unfinished()?;
+        if found != expected || self.stands_sealed() {
+            return Err(Damage::NotSealed.into());
+        }
+        match found {
             Unfinished::Whole => {
                 if let Some(full) = self.full_last_slot()? {
                     self.end_behind(full)?;
@@ -134,15 +138,15 @@ impl File {
                 holes: terms.holes,
             };
             state.phase = Phase::Changed;
-            (state.times.atime, state.times.mtime) = (atime, mtime);
         }
         self.seal()?;
         Ok(self.store()?.sync_all()?)
     }
 
-    fn own_times(&self) -> Result<(SetTime, SetTime), FileError> {
-        let stat = self.store()?.stat()?;
-        Ok((SetTime::At(stat.atime), SetTime::At(stat.mtime)))
+    /// Whether its header is closed and its length as stated there.
+    #[must_use]
+    pub fn stands_sealed(&self) -> bool {
+        matches!(self.state.lock().tracking, Tracking::Exact { .. })
     }
 
     /// Opens a sealed file that has something behind its end as if it had
@@ -183,15 +187,12 @@ impl File {
     }
 
     /// Cuts off what stands behind the end of a file from
-    /// [`Self::open_to_sealed_end`]. Its times stay; durable once this returns.
+    /// [`Self::open_to_sealed_end`]; durable once this returns.
     ///
     /// # Errors
     /// The backing's.
     pub fn cut_to_sealed_end(&self) -> Result<(), FileError> {
-        let (atime, mtime) = self.own_times()?;
         self.trim(&mut self.state.lock())?;
-        let store = self.store()?;
-        store.set_times(atime, mtime)?;
-        Ok(store.sync_all()?)
+        Ok(self.store()?.sync_all()?)
     }
 }
