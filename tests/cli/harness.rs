@@ -236,6 +236,14 @@ impl Ran {
     }
 }
 
+/// A vault that opens with the key file `key`, which costs nothing.
+pub(crate) fn with_key_file() -> Place {
+    let place = Place::bare();
+    std::fs::write(place.root().join("key"), "the first key file").unwrap();
+    place.run(&["init", "--keyfile", "key", "v"]).done();
+    place
+}
+
 /// `keepfs init v`, as cheaply as the format allows.
 pub(crate) const CHEAP_INIT: &[&str] = &["init", "--kdf-memory", "64MiB", "--kdf-passes", "3", "v"];
 
