@@ -367,17 +367,10 @@ fn each_kind_of_damage_is_named_with_what_is_lost() {
     ];
     let place = filled();
     let good = place.root().join("good");
-    let copy = |from: &Path, to: &Path| {
-        let copied = Command::new("cp")
-            .args(["-a", "--sparse=always"])
-            .args([from, to])
-            .status();
-        assert!(copied.unwrap().success());
-    };
-    copy(&place.vault(), &good);
+    copy_tree(&place.vault(), &good);
     for (what, harm, kind, loss, plain, seen) in cases {
         fs::remove_dir_all(place.vault()).unwrap();
-        copy(&good, &place.vault());
+        copy_tree(&good, &place.vault());
         harm(&place);
         let expected = (
             (*kind).to_owned(),

@@ -120,3 +120,12 @@ pub(crate) fn findings(report: &Value) -> Vec<(String, String, Option<String>)> 
         })
         .collect()
 }
+
+/// Copies a directory with everything in it, holes, times and attributes too.
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
+    let copied = Command::new("cp")
+        .args(["-a", "--sparse=always"])
+        .args([from, to])
+        .status();
+    assert!(copied.unwrap().success());
+}
