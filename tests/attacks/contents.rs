@@ -23,6 +23,18 @@ fn chunk_is_refused(victim: &Victim, plain: &str, first: usize) {
     victim.check_finds(&[("chunks", "part", Some(plain))]);
 }
 
+/// What was put behind `letter` costs its short last chunk and is not read.
+#[track_caller]
+fn letter_reads_no_further(victim: &Victim) {
+    victim.opens();
+    victim.refuses("letter", 4 * CHUNK);
+    victim.others_read_right(&["letter"]);
+    victim.check_finds(&[
+        ("longer", "unproven", Some("letter")),
+        ("chunks", "part", Some("letter")),
+    ]);
+}
+
 #[test]
 fn a_bit_of_a_chunk_is_refused_where_it_is_read() {
     for at in [0, 24, 2000, 4135] {
@@ -169,13 +181,7 @@ fn bytes_put_behind_the_end_are_never_read_and_found_by_check_and_strict() {
     let victim = Victim::new();
     let file = victim.at("letter");
     splice(&file, |bytes| bytes.extend_from_slice(b"more"));
-    victim.opens();
-    victim.refuses("letter", 4 * CHUNK);
-    victim.others_read_right(&["letter"]);
-    victim.check_finds(&[
-        ("longer", "unproven", Some("letter")),
-        ("chunks", "part", Some("letter")),
-    ]);
+    letter_reads_no_further(&victim);
     victim.strict_refuses("letter");
 }
 
@@ -185,13 +191,7 @@ fn a_file_extended_by_a_replay_of_its_own_chunks_reads_no_further() {
     let file = victim.at("letter");
     let again = fs::read(&file).unwrap()[128..].to_vec();
     splice(&file, |bytes| bytes.extend_from_slice(&again));
-    victim.opens();
-    victim.refuses("letter", 4 * CHUNK);
-    victim.others_read_right(&["letter"]);
-    victim.check_finds(&[
-        ("longer", "unproven", Some("letter")),
-        ("chunks", "part", Some("letter")),
-    ]);
+    letter_reads_no_further(&victim);
     victim.strict_refuses("letter");
 }
 
@@ -199,12 +199,7 @@ fn a_file_extended_by_a_replay_of_its_own_chunks_reads_no_further() {
 fn a_file_stretched_to_a_terabyte_is_refused_and_checked_at_once() {
     let victim = Victim::new();
     cut(&victim.at("letter"), 1 << 40);
-    victim.opens();
-    victim.refuses("letter", 4 * CHUNK);
-    victim.check_finds(&[
-        ("longer", "unproven", Some("letter")),
-        ("chunks", "part", Some("letter")),
-    ]);
+    letter_reads_no_further(&victim);
 }
 
 #[test]

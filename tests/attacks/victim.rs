@@ -226,8 +226,7 @@ impl Victim {
 
     // ---- at check ----
 
-    /// `check` finds exactly this; with `--quick`, what of it is said to show
-    /// without reading contents is not asked here.
+    /// `check` finds exactly this, and ends as the gravest of it asks.
     #[track_caller]
     pub(crate) fn check_finds(&self, expected: &[Found<'_>]) {
         let (code, report) = check(&self.place, &[]);
