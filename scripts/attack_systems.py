@@ -92,17 +92,16 @@ class System:
             check=False,
         )
 
-    def mount(self, strict=False, patience=PATIENCE, before=None):
+    def mount(self, strict=False, patience=PATIENCE, before=()):
         """Whether it mounted; "late" if neither that nor an end came in time."""
         with open(self.passfile, "rb") as passphrase, open(self.home / "log", "ab") as log:
             self.server = subprocess.Popen(
-                self.mount_command(strict),
+                [*before, *self.mount_command(strict)],
                 env=self.env,
                 cwd=self.home,
                 stdin=passphrase,
                 stdout=log,
                 stderr=log,
-                preexec_fn=before,
             )
         end = time.monotonic() + patience
         while time.monotonic() < end:

@@ -12,7 +12,7 @@
 //! * `directories`: moved and exchanged directories, and their pins
 //! * `attributes`: symbolic links, extended attributes, modes and times
 //! * `mounts`: the same through a mount, with and without `--strict`
-//! * `open_to_him`: what is not noticed
+//! * `learned`: what the backing tells without a key
 //! * `table`: docs/SECURITY-MODEL.md and these tests name each other
 
 #![allow(
@@ -37,12 +37,12 @@ mod cost;
 mod directories;
 #[path = "attacks/keys.rs"]
 mod keys;
+#[path = "attacks/learned.rs"]
+mod learned;
 #[path = "attacks/mounts.rs"]
 mod mounts;
 #[path = "attacks/names.rs"]
 mod names;
-#[path = "attacks/open_to_him.rs"]
-mod open_to_him;
 #[path = "attacks/replay.rs"]
 mod replay;
 #[path = "attacks/table.rs"]

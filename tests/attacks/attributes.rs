@@ -222,7 +222,7 @@ fn modes_and_times_are_the_keepers_to_choose() {
         let shown = fs::metadata(m.join("letter")).unwrap();
         assert_eq!(shown.mode() & 0o7777, 0o4777);
         assert_eq!(shown.mtime(), 981_173_106);
-        // But a set-user-id bit of his gives nobody anything.
+        // But a set-user-id bit set there gives nobody anything.
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let line = table.lines().find(|l| l.contains(m.to_str().unwrap()));
         let options = line.unwrap().split(' ').nth(5).unwrap();

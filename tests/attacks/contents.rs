@@ -168,7 +168,7 @@ fn a_file_replaced_by_other_bytes_is_refused_when_opened() {
         (vec![0; 20_328], "header"),
         (b"KPF1".repeat(5082), "header"),
         (random[..50].to_vec(), "too-short"),
-        (b"\x7fELF plain text of his own\n".repeat(20), "header"),
+        (b"\x7fELF plain text of the keeper\n".repeat(20), "header"),
     ] {
         let victim = Victim::new();
         fs::write(victim.at("letter"), bytes).unwrap();

@@ -72,7 +72,7 @@ fn a_vault_file_cut_or_gone_opens_nothing() {
 
 #[test]
 fn the_vault_file_of_another_vault_opens_nothing() {
-    let (victim, other) = (Victim::new(), Victim::new());
+    let (victim, other) = (Victim::new(), Victim::another());
     fs::copy(vault_file(&other), vault_file(&victim)).unwrap();
     victim.opens_not(code::VAULT_DAMAGED, &[]);
 }
@@ -115,7 +115,7 @@ fn a_slot_that_is_longer_or_shorter_opens_nothing_and_is_named() {
 
 #[test]
 fn a_slot_of_another_vault_opens_nothing_and_is_named() {
-    let (victim, other) = (Victim::new(), Victim::new());
+    let (victim, other) = (Victim::new(), Victim::another());
     let slot = other.place.slot();
     let planted = slots(&victim).join(slot.file_name().unwrap());
     fs::copy(&slot, &planted).unwrap();
@@ -196,11 +196,11 @@ fn a_label_cannot_write_to_the_terminal() {
 
 #[test]
 fn a_vault_of_the_keepers_own_making_does_not_open_with_my_key() {
-    let (victim, his) = (Victim::new(), Place::bare());
-    fs::write(his.root().join("key"), "his key file").unwrap();
-    his.run(&["init", "--keyfile", "key", "v"]).done();
+    let (victim, made) = (Victim::new(), Place::bare());
+    fs::write(made.root().join("key"), "another key file").unwrap();
+    made.run(&["init", "--keyfile", "key", "v"]).done();
     fs::remove_dir_all(victim.place.vault()).unwrap();
-    fs::rename(his.vault(), victim.place.vault()).unwrap();
+    fs::rename(made.vault(), victim.place.vault()).unwrap();
     victim.opens_not(code::WRONG_PASSPHRASE, &[]);
 }
 

@@ -45,7 +45,7 @@ fn an_invented_name_is_not_shown_and_found_by_check() {
     let victim = Victim::new();
     let dir = victim.place.vault();
     let letter = fs::read(victim.at("letter")).unwrap();
-    // Of a legal length, with the file of his choice under it.
+    // Of a legal length, with a file of the vault under it.
     for len in [43, 64, 192] {
         fs::write(dir.join("A".repeat(len)), &letter).unwrap();
     }

@@ -160,6 +160,24 @@ fn a_file_copied_on_the_backing_while_it_is_written_is_found_by_check_and_strict
     victim.strict_refuses("letter");
 }
 
+#[test]
+fn an_older_chunk_put_back_under_an_open_file_is_read_until_it_is_opened_anew() {
+    let (victim, kept) = rewritten();
+    let file = victim.at("letter");
+    let old = slot(&kept.of(&victim, &file), 1);
+    victim.mounted(&["--strict"], |m| {
+        // The seal is proven when the file is opened; the keeper waits for that.
+        let open = File::open(m.join("letter")).unwrap();
+        put(&file, slot_at(1), &old);
+        let mut chunk = vec![0; CHUNK];
+        open.read_exact_at(&mut chunk, 4096).unwrap();
+        let text = lines("letter", 20_000);
+        assert!(chunk == text.as_bytes()[CHUNK..2 * CHUNK]);
+    });
+    victim.check_finds(&[("wrong-seal", "part", Some("letter"))]);
+    victim.strict_refuses("letter");
+}
+
 // ---- not noticed ----
 
 #[test]

@@ -1,5 +1,4 @@
-//! What the keeper of a vault learns without a key, and what he can do to it
-//! that no command is meant to notice.
+//! What the keeper of a vault learns without a key.
 
 use std::fs;
 use std::path::Path;
