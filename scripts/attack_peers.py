@@ -132,7 +132,10 @@ def observe(point):
 
 def look(system, strict=False):
     """What the owner meets: None if it does not mount."""
-    if system.mount(strict) != "mounted":
+    outcome = system.mount(strict)
+    if outcome == "late":
+        raise RuntimeError(f"{system.title} neither mounted nor ended in time")
+    if outcome == "refused":
         return None
     try:
         # A reader of its own: it is killed if a read never returns.
@@ -488,7 +491,7 @@ ATTACKS = [
     ("a whole file put back to an older state", old_file),
     ("the contents of two files exchanged", exchange_files),
     ("a file removed", delete_file),
-    ("a file moved to another directory", move_file),
+    ("a file moved over one of its name in another directory", move_file),
     ("two directories exchanged", exchange_dirs),
     ("a bit of a directory's helper file", other_helper),
     ("a letter of a name changed", rename_file),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 PASSPHRASE = "a passphrase for tests"
 # How long a mount or a program may take.
-PATIENCE = 60
+PATIENCE = 180
 
 
 def mounted(point):
@@ -122,7 +122,8 @@ class System:
             subprocess.run(["fusermount3", "-u", self.point], capture_output=True, check=False)
             time.sleep(0.02)
         if mounted(self.point):
-            subprocess.run(["fusermount3", "-u", "-z", self.point], capture_output=True, check=False)
+            lazily = ["fusermount3", "-u", "-z", self.point]
+            subprocess.run(lazily, capture_output=True, check=False)
         try:
             self.server.wait(20)
         except subprocess.TimeoutExpired:
