@@ -13,6 +13,8 @@
 mod bad_input;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/filled.rs"]
+mod filled;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/inside.rs"]

@@ -226,6 +226,16 @@ impl Place {
         let pid = self.status()["pid"].as_u64().unwrap();
         u32::try_from(pid).unwrap()
     }
+
+    /// Kills the process that serves the mount and takes the dead mount off.
+    /// The vault is free once this returns.
+    pub(crate) fn kill(&self) {
+        let daemon = self.daemon();
+        signal(daemon, "KILL");
+        wait_for_end(daemon);
+        let off = Command::new("umount").arg("-l").arg(self.point()).status();
+        assert!(off.unwrap().success() || !is_root());
+    }
 }
 
 impl Ran {
@@ -234,6 +244,14 @@ impl Ran {
         self.done();
         assert!(self.stdout.contains("fingerprint"), "{}", self.stdout);
     }
+}
+
+/// A vault that opens with the key file `key`, which costs nothing.
+pub(crate) fn with_key_file() -> Place {
+    let place = Place::bare();
+    std::fs::write(place.root().join("key"), "the first key file").unwrap();
+    place.run(&["init", "--keyfile", "key", "v"]).done();
+    place
 }
 
 /// `keepfs init v`, as cheaply as the format allows.

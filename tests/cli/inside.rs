@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::check::{backing, filled, flip};
+use crate::filled::{backing, filled, flip};
 use crate::harness::*;
 
 fn with_key(place: &Place, words: &[&str]) -> Ran {

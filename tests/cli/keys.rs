@@ -15,14 +15,6 @@ use crate::harness::*;
 /// Options for a passphrase that costs as little as the format allows.
 const CHEAP: &[&str] = &["--kdf-memory", "64MiB", "--kdf-passes", "3"];
 
-/// A vault that opens with the key file `key`, which costs nothing.
-pub(crate) fn with_key_file() -> Place {
-    let place = Place::bare();
-    write(place.root().join("key"), "the first key file").unwrap();
-    place.run(&["init", "--keyfile", "key", "v"]).done();
-    place
-}
-
 fn keys(place: &Place) -> Vec<Value> {
     let list = place.run(&["key", "list", "--json", "v"]).json();
     list["slots"].as_array().unwrap().clone()

@@ -1,7 +1,7 @@
 //! Recovery codes and shares of them.
 
 use crate::harness::*;
-use crate::keys::{opens, with_key_file};
+use crate::keys::opens;
 
 /// Adds a recovery code and returns it.
 fn recovery_code(place: &Place) -> String {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::check::*;
+use crate::check::{CASES, Harm};
+use crate::filled::*;
 use crate::harness::*;
 
 fn repair(place: &Place, words: &[&str]) -> (i32, Value) {
@@ -68,10 +69,10 @@ fn remedy_of(kind: &str) -> Option<&'static str> {
 fn each_kind_of_damage_is_repaired_and_nothing_is_deleted() {
     let place = filled();
     let (good, quarantine) = (place.root().join("good"), place.root().join("q"));
-    copy(&place.vault(), &good);
+    copy_tree(&place.vault(), &good);
     for (what, harm, kind, loss, ..) in CASES {
         fs::remove_dir_all(place.vault()).unwrap();
-        copy(&good, &place.vault());
+        copy_tree(&good, &place.vault());
         harm(&place);
         let before = snapshot(&place.vault());
         let held = contents(&place.vault());
@@ -238,16 +239,8 @@ fn killed() -> Place {
     let open = fs::File::create(place.point().join("begun")).unwrap();
     open.write_all_at(&vec![5; 10_000], 0).unwrap();
     open.sync_all().unwrap();
-    signal(place.daemon(), "KILL");
+    place.kill();
     drop(open);
-    wait_for("the daemon is gone", || {
-        fs::metadata(place.point()).is_err()
-    });
-    let gone = std::process::Command::new("umount")
-        .arg("-l")
-        .arg(place.point())
-        .status();
-    assert!(gone.unwrap().success() || !is_root());
     place
 }
 
@@ -380,7 +373,7 @@ fn a_directory_is_never_made_to_show_another_ones_contents() {
     let (place, code, report) = outwitted(|p| {
         let public = backing(p, "public");
         fs::remove_dir_all(&public).unwrap();
-        copy(&backing(p, "private"), &public);
+        copy_tree(&backing(p, "private"), &public);
     });
     assert_eq!((code, remedies(&report)), (code::DONE, vec!["set-aside"]));
     let what = report["repair"][0]["what"].as_str().unwrap();
@@ -488,7 +481,7 @@ fn what_comes_to_light_is_not_repaired_before_somebody_saw_it() {
 
 #[test]
 fn one_name_planted_in_an_empty_vault_does_not_take_the_root_away() {
-    let place = crate::keys::with_key_file();
+    let place = with_key_file();
     fs::write(place.vault().join("A".repeat(43)), "planted").unwrap();
     let (code, report) = repair(&place, &["--yes"]);
     assert_eq!((code, remedies(&report)), (code::DONE, vec!["set-aside"]));

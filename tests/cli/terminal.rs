@@ -5,7 +5,6 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::*;
-use crate::keys::with_key_file;
 
 /// Runs the command on a terminal; returns what it showed and its exit code.
 #[track_caller]
