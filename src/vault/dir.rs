@@ -8,6 +8,7 @@
 //! | `audit` | every entry of the backing told apart, for `check` |
 //! | `pins` | reading and writing the pin of a directory |
 //! | `rename` | renames, which may need pins |
+//! | `unfinished` | objects that get their name only when they are whole |
 //!
 //! # Ids and places
 //!
@@ -27,6 +28,7 @@ mod audit;
 mod list;
 mod pins;
 mod rename;
+mod unfinished;
 
 use std::io;
 use std::sync::Arc;
