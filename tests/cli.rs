@@ -27,5 +27,7 @@ mod memory;
 mod recovery;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/transfer.rs"]
+mod transfer;
 #[path = "cli/words.rs"]
 mod words;

@@ -13,6 +13,7 @@ use super::passphrase::PassphraseError;
 use super::recovery::RecoveryError;
 use super::slots::PickError;
 use super::strength::TooWeak;
+use super::transfer::TransferFailed;
 use super::unlock::UnlockRefused;
 use crate::codec::kdf::{EmptyPassphrase, KdfError};
 use crate::codec::recovery::RecoveryTextError;
@@ -24,6 +25,7 @@ use crate::mount::point::PointError;
 use crate::mount::unmount::UnmountError;
 use crate::sys::mount::MountError;
 use crate::tools::ToolError;
+use crate::tools::transfer::ends::TransferError;
 use crate::vault::dir::DirError;
 use crate::vault::file::FileError;
 use crate::vault::{InitError, LockError, SlotEditError, UnlockError, VaultError};
@@ -88,6 +90,7 @@ exits! {
     DamageFound = 24, "something in the vault is damaged or lost, or cannot be proven whole";
     NotAllChecked = 25, "check: something could not be read";
     NoSuchObject = 26, "there is no such object in the vault, or it is of another kind";
+    NotAllCopied = 27, "export, import: not everything could be copied; what is missing is listed";
 }
 
 impl From<Exit> for ExitCode {
@@ -135,6 +138,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         KeyError => of_key,
         CheckFailed => of_check,
         LockError => of_lock,
+        TransferFailed => of_transfer,
+        TransferError => of_transfer_begin,
         ToolError => of_tool,
         InsideError => |_: &InsideError| Exit::NoSuchObject,
         SlotError => of_slot,
@@ -303,6 +308,26 @@ fn of_check(error: &CheckFailed) -> Exit {
     match error {
         CheckFailed::Damage { .. } => Exit::DamageFound,
         CheckFailed::Unread(_) => Exit::NotAllChecked,
+    }
+}
+
+fn of_transfer(error: &TransferFailed) -> Exit {
+    match error {
+        TransferFailed::Damage(_) => Exit::DamageFound,
+        TransferFailed::Incomplete(_)
+        | TransferFailed::Stopped { .. }
+        | TransferFailed::IntoItself(_) => Exit::NotAllCopied,
+    }
+}
+
+fn of_transfer_begin(error: &TransferError) -> Exit {
+    match error {
+        TransferError::Tool(error) => of_tool(error),
+        TransferError::Target { .. } => Exit::Backing,
+        TransferError::Plain { .. }
+        | TransferError::Nameless(_)
+        | TransferError::InsideVault(_)
+        | TransferError::VaultInside(_) => Exit::NotAllCopied,
     }
 }
 

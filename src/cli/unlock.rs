@@ -5,12 +5,12 @@ use std::path::Path;
 use super::args::UnlockArgs;
 use super::passphrase::{self, Ask};
 use super::progress::Waiting;
-use super::{key_file, recovery, remember, slots};
+use super::{key_file, mount, recovery, remember, slots};
 use crate::codec::kdf::{KdfCaps, Passphrase};
 use crate::codec::vault::{Credential, SlotKind};
 use crate::mount::table::printable;
 use crate::sys::process;
-use crate::vault::{LockedVault, OpenedSlot, SlotChoice, UnlockError, Vault};
+use crate::vault::{LockError, LockedVault, OpenedSlot, SlotChoice, UnlockError, Vault};
 
 /// What this machine can pay for a passphrase.
 #[must_use]
@@ -124,6 +124,24 @@ pub fn open(
     let credential = credential(words, path, vault, choice)?;
     let opened = open_with(path, vault, &credential, choice)?;
     Ok(Unlocked { opened, credential })
+}
+
+/// Opens a vault, still locked, that nobody else may use meanwhile; `advice`
+/// says what to do if somebody does.
+///
+/// # Errors
+/// It is no vault, or without a key slot, or in use.
+pub fn locked_alone(path: &Path, advice: &'static str) -> anyhow::Result<LockedVault> {
+    let locked = LockedVault::open(path)?;
+    mount::check_slots(&locked.info())?;
+    match locked.lock_exclusive() {
+        Ok(()) => {}
+        Err(error @ LockError::LocksUnsupported) => tracing::warn!("{error}"),
+        Err(error @ (LockError::AlreadyLocked | LockError::Backing(_))) => {
+            return Err(anyhow::Error::new(error).context(advice));
+        }
+    }
+    Ok(locked)
 }
 
 /// Unlocks the vault in this process, to read it. The keys are locked in
