@@ -136,7 +136,10 @@ fn open_alone(path: &Path, words: &UnlockArgs) -> anyhow::Result<Vault> {
 
 /// A mount of the vault is the vault: copying it there would not end.
 fn refuse_own_mount(vault: &Path, to: &Path) -> Result<(), TransferFailed> {
-    let parent = to.parent().unwrap_or(to);
+    let parent = match to.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        Some(_) | None => Path::new("."),
+    };
     let real = std::fs::canonicalize(to).or_else(|_| std::fs::canonicalize(parent));
     let (Ok(vault), Ok(real), Ok(mounts)) = (std::fs::canonicalize(vault), real, table::read())
     else {

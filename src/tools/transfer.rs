@@ -32,16 +32,14 @@ pub mod tree;
 mod walk;
 
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use self::tree::{Tree, TreeError};
 use crate::name::PlainName;
 use crate::sys::fs::Stat;
+use crate::tasks::Tasks;
 use crate::types::FileKind;
 
 /// What happens to an object of the target that differs from its source.
@@ -193,36 +191,6 @@ pub struct Report {
 /// threads at once.
 pub type Progress<'a> = dyn Fn(u64) + Sync + 'a;
 
-#[derive(Default)]
-struct AtomicCounts {
-    directories: AtomicU64,
-    files: AtomicU64,
-    symlinks: AtomicU64,
-    special: AtomicU64,
-    hard_links: AtomicU64,
-    bytes: AtomicU64,
-    skipped: AtomicU64,
-}
-
-impl AtomicCounts {
-    fn read(&self) -> Counts {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts {
-            directories: of(&self.directories),
-            files: of(&self.files),
-            symlinks: of(&self.symlinks),
-            special: of(&self.special),
-            hard_links: of(&self.hard_links),
-            bytes: of(&self.bytes),
-            skipped: of(&self.skipped),
-        }
-    }
-}
-
-fn count(counter: &AtomicU64, more: u64) {
-    counter.fetch_add(more, Ordering::Relaxed);
-}
-
 /// A directory that is being copied. Whoever gives back the last reference
 /// finishes it.
 struct Job<D, E> {
@@ -257,12 +225,6 @@ struct Task<D, E> {
     name: PlainName,
 }
 
-struct Tasks<D, E> {
-    waiting: Vec<Task<D, E>>,
-    /// Threads that may still add tasks.
-    busy: usize,
-}
-
 /// An object with several names.
 enum Linked<D, E> {
     /// Somebody copies it under its first name; these names come after.
@@ -280,11 +242,10 @@ struct Engine<'a, S: Tree, T: Tree> {
     root: Option<Arc<T::Dir>>,
     how: How,
     progress: &'a Progress<'a>,
-    counts: AtomicCounts,
+    counts: Mutex<Counts>,
     failures: Mutex<Vec<Failure>>,
     stopped: Mutex<Option<Failure>>,
-    tasks: Mutex<Tasks<S::Dir, T::Dir>>,
-    changed: Condvar,
+    tasks: Tasks<Task<S::Dir, T::Dir>>,
     /// A leaf among the locks, as are all the others here.
     links: Mutex<Links<S::Dir, T::Dir>>,
 }
@@ -311,14 +272,10 @@ impl<'a, S: Tree, T: Tree> Engine<'a, S, T> {
             root,
             how,
             progress,
-            counts: AtomicCounts::default(),
+            counts: Mutex::default(),
             failures: Mutex::default(),
             stopped: Mutex::default(),
-            tasks: Mutex::new(Tasks {
-                waiting: Vec::new(),
-                busy: 0,
-            }),
-            changed: Condvar::new(),
+            tasks: Tasks::default(),
             links: Mutex::default(),
         }
     }
@@ -326,12 +283,7 @@ impl<'a, S: Tree, T: Tree> Engine<'a, S, T> {
     /// Copies from the directory `source`, on all cores, and syncs.
     fn run(self, source: S::Dir, subject: Subject) -> Report {
         self.start(source, subject);
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| self.work());
-            }
-        });
+        self.tasks.run(|task| self.task(task));
         self.conclude()
     }
 
@@ -349,7 +301,7 @@ impl<'a, S: Tree, T: Tree> Engine<'a, S, T> {
             look,
         });
         match entry {
-            Some(name) => self.push(vec![Task {
+            Some(name) => self.tasks.push(vec![Task {
                 job: Arc::clone(&job),
                 name,
             }]),
@@ -370,42 +322,9 @@ impl<'a, S: Tree, T: Tree> Engine<'a, S, T> {
         let mut failures = self.failures.into_inner();
         failures.sort_by(|a, b| a.path.cmp(&b.path));
         Report {
-            counts: self.counts.read(),
+            counts: self.counts.into_inner(),
             failures,
             stopped: self.stopped.into_inner(),
-        }
-    }
-
-    /// Works until no task waits and nobody can add one.
-    fn work(&self) {
-        while let Some(task) = self.next() {
-            self.task(task);
-            let mut tasks = self.tasks.lock();
-            tasks.busy -= 1;
-            if tasks.busy == 0 && tasks.waiting.is_empty() {
-                self.changed.notify_all();
-            }
-        }
-    }
-
-    fn next(&self) -> Option<Task<S::Dir, T::Dir>> {
-        let mut tasks = self.tasks.lock();
-        loop {
-            if let Some(task) = tasks.waiting.pop() {
-                tasks.busy += 1;
-                return Some(task);
-            }
-            if tasks.busy == 0 {
-                return None;
-            }
-            self.changed.wait(&mut tasks);
-        }
-    }
-
-    fn push(&self, mut new: Vec<Task<S::Dir, T::Dir>>) {
-        if !new.is_empty() {
-            self.tasks.lock().waiting.append(&mut new);
-            self.changed.notify_all();
         }
     }
 

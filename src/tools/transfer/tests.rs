@@ -105,7 +105,7 @@ enum Dirs {
 fn run_here<S: Tree, T: Tree>(from: (&S, S::Dir), to: (&T, T::Dir), look: Stat) -> Report {
     let engine = Engine::new(from.0, to.0, Some(Arc::new(to.1)), HOW, &|_| {});
     engine.start(from.1, Subject::Inside(look));
-    engine.work();
+    engine.tasks.run_here(|task| engine.task(task));
     engine.conclude()
 }
 

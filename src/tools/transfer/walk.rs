@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::contents::{Told, Written};
 use super::tree::{Attribute, Attributes, Begin, Look, Tree, TreeError};
-use super::{Compare, Engine, Existing, Job, Linked, Run, Task, Trouble, count};
+use super::{Compare, Engine, Existing, Job, Linked, Run, Task, Trouble};
 use crate::name::PlainName;
 use crate::sys::fs::Stat;
 use crate::tools::kind_in_words;
@@ -53,7 +53,7 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
             self.object(job, name, &item)?
         };
         if outcome == Outcome::Skipped {
-            count(&self.counts.skipped, 1);
+            self.counts.lock().skipped += 1;
         }
         Ok(())
     }
@@ -102,7 +102,7 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
 
     /// Makes the entries of a directory tasks.
     pub(super) fn enter(&self, job: &Arc<JobOf<S, T>>) {
-        count(&self.counts.directories, 1);
+        self.counts.lock().directories += 1;
         let listing = match self.source.list(&job.source) {
             Ok(listing) => listing,
             Err(error) => return self.report(&job.path, Trouble::Source(error)),
@@ -119,7 +119,8 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
             job: Arc::clone(job),
             name,
         };
-        self.push(dirs.into_iter().chain(others).map(task).collect());
+        self.tasks
+            .push(dirs.into_iter().chain(others).map(task).collect());
     }
 
     /// Gives a reference to a directory back; the last one finishes it, and
@@ -203,7 +204,7 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
         };
         drop(links);
         if let Some(Linked::Busy(waiting)) = waiting {
-            self.push(waiting);
+            self.tasks.push(waiting);
         }
         result.map(Some)
     }
@@ -216,7 +217,7 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
         first: &[PlainName],
     ) -> Result<Outcome, Trouble> {
         let (Some(dir), Some((first_name, parents))) = (&job.target, first.split_last()) else {
-            count(&self.counts.hard_links, 1);
+            self.counts.lock().hard_links += 1;
             return Ok(Outcome::Copied);
         };
         let far = self.walk(parents, &job.path).map_err(Trouble::Target)?;
@@ -235,7 +236,7 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
             let draft = draft.map_err(Trouble::Target)?;
             self.place(dir, &draft, name, mode)?;
         }
-        count(&self.counts.hard_links, 1);
+        self.counts.lock().hard_links += 1;
         Ok(Outcome::Copied)
     }
 
@@ -280,15 +281,15 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
         }
         match kind {
             FileKind::Regular => {
-                count(&self.counts.files, 1);
-                count(&self.counts.bytes, size);
+                self.counts.lock().files += 1;
+                self.counts.lock().bytes += size;
             }
-            FileKind::Symlink => count(&self.counts.symlinks, 1),
+            FileKind::Symlink => self.counts.lock().symlinks += 1,
             FileKind::Directory
             | FileKind::Fifo
             | FileKind::Socket
             | FileKind::CharDevice
-            | FileKind::BlockDevice => count(&self.counts.special, 1),
+            | FileKind::BlockDevice => self.counts.lock().special += 1,
         }
         Ok(Outcome::Copied)
     }
