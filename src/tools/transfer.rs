@@ -305,7 +305,10 @@ impl<'a, S: Tree, T: Tree> Engine<'a, S, T> {
                 job: Arc::clone(&job),
                 name,
             }]),
-            None => self.enter(&job),
+            None => match self.source.list(&job.source) {
+                Ok(listing) => self.enter(&job, listing),
+                Err(error) => self.report(&[], Trouble::Source(error)),
+            },
         }
         self.release(job);
     }

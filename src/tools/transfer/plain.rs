@@ -170,6 +170,12 @@ impl Tree for PlainTree {
         Ok(())
     }
 
+    fn open_target(&self, dir: &DirFd, name: &PlainName) -> Result<DirFd, TreeError> {
+        let opened = self.open_dir(dir, name)?;
+        self.prepare_dir(&opened)?;
+        Ok(opened)
+    }
+
     fn begin_file(&self, dir: &DirFd) -> Result<(Vec<u8>, FileFd), TreeError> {
         let draft = temporary()?;
         let file = dir.create_file(&draft, 0o600)?;

@@ -175,6 +175,14 @@ impl Tree for SealedTree<'_> {
         Ok(dir.store().discard_leftovers()?)
     }
 
+    fn open_target(&self, dir: &VaultDir, name: &PlainName) -> Result<VaultDir, TreeError> {
+        // Before it is opened, which reads the pin in it.
+        open_up(&dir.node(self.0, name)?)?;
+        let opened = self.open_dir(dir, name)?;
+        self.prepare_dir(&opened)?;
+        Ok(opened)
+    }
+
     fn begin_file(&self, dir: &VaultDir) -> Result<(Draft, File), TreeError> {
         let (unfinished, store) = dir.begin_file()?;
         let file = match File::create(self.0, store, dir.id()) {

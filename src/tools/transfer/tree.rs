@@ -188,6 +188,8 @@ pub(super) trait Tree: Sync {
     /// Lets the owner work in an existing directory until it is dressed, and
     /// removes what earlier copies left unfinished in it.
     fn prepare_dir(&self, dir: &Self::Dir) -> Result<(), TreeError>;
+    /// Opens an existing directory and prepares it.
+    fn open_target(&self, dir: &Self::Dir, name: &PlainName) -> Result<Self::Dir, TreeError>;
     fn begin_file(&self, dir: &Self::Dir) -> Result<(Self::Draft, Self::File), TreeError>;
     fn begin(&self, dir: &Self::Dir, what: Begin<'_, Self::Dir>) -> Result<Self::Draft, TreeError>;
     fn write(&self, file: &Self::File, at: u64, bytes: &[u8]) -> Result<(), TreeError>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::contents::{Told, Written};
-use super::tree::{Attribute, Attributes, Begin, Look, Tree, TreeError};
+use super::tree::{Attribute, Attributes, Begin, Listing, Look, Tree, TreeError};
 use super::{Compare, Engine, Existing, Job, Linked, Run, Task, Trouble};
 use crate::name::PlainName;
 use crate::sys::fs::Stat;
@@ -68,6 +68,8 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
     ) -> Result<(), Trouble> {
         let source = self.source.open_dir(&job.source, name);
         let source = source.map_err(Trouble::Source)?;
+        // What cannot be read does not appear in the target.
+        let listing = self.source.list(&source).map_err(Trouble::Source)?;
         let target = match &job.target {
             Some(dir) => self.target_dir(dir, name)?,
             None => None,
@@ -79,7 +81,7 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
             target: target.map(Arc::new),
             look: Some(item),
         });
-        self.enter(&child);
+        self.enter(&child, listing);
         self.release(child);
         Ok(())
     }
@@ -93,20 +95,16 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
             (Some(Some(FileKind::Directory)), _) => {}
             (Some(other), _) => return Err(Trouble::OtherKind(kind_in_words(other))),
         }
-        let opened = self.target.open_dir(dir, name).map_err(Trouble::Target)?;
-        if kind.is_some() && self.how.run == Run::Real {
-            self.target.prepare_dir(&opened).map_err(Trouble::Target)?;
-        }
-        Ok(Some(opened))
+        let opened = match (kind, self.how.run) {
+            (Some(_), Run::Real) => self.target.open_target(dir, name),
+            (None, _) | (_, Run::Dry) => self.target.open_dir(dir, name),
+        };
+        opened.map(Some).map_err(Trouble::Target)
     }
 
     /// Makes the entries of a directory tasks.
-    pub(super) fn enter(&self, job: &Arc<JobOf<S, T>>) {
+    pub(super) fn enter(&self, job: &Arc<JobOf<S, T>>, listing: Listing) {
         self.counts.lock().directories += 1;
-        let listing = match self.source.list(&job.source) {
-            Ok(listing) => listing,
-            Err(error) => return self.report(&job.path, Trouble::Source(error)),
-        };
         if listing.lost > 0 {
             self.report(&job.path, Trouble::NamesLost(listing.lost));
         }
