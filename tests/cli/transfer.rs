@@ -69,6 +69,17 @@ fn pattern(len: usize, seed: u64) -> Vec<u8> {
     (0..len).map(step).collect()
 }
 
+/// An ACL as its attribute holds it: version, then tag, rights and id of the
+/// owner, the user 1234, the group, the mask and others.
+const ACL: &[u8] = &[
+    2, 0, 0, 0, //
+    1, 0, 7, 0, 255, 255, 255, 255, //
+    2, 0, 5, 0, 210, 4, 0, 0, //
+    4, 0, 5, 0, 255, 255, 255, 255, //
+    16, 0, 7, 0, 255, 255, 255, 255, //
+    32, 0, 0, 0, 255, 255, 255, 255, //
+];
+
 /// One of everything, below `src`.
 fn tree(place: &Place) -> PathBuf {
     let src = place.root().join("src");
@@ -112,6 +123,9 @@ fn tree(place: &Place) -> PathBuf {
     set_attribute(&src.join("large"), "user.note", b"a note");
     set_attribute(&src.join("large"), "user.nothing", b"");
     set_attribute(&src.join("dir"), "user.of-dir", b"\0\xff");
+    // What is made here from now on would inherit this; what was, has none.
+    set_attribute(&src.join("dir"), "system.posix_acl_default", ACL);
+    set_attribute(&src.join("chunk"), "system.posix_acl_access", ACL);
     for (name, mode) in [
         ("large", 0o6755),
         ("chunk", 0o4711),
@@ -211,6 +225,17 @@ fn a_tree_is_the_same_imported_mounted_and_exported() {
         let stored = fs::metadata(&sparse).unwrap().blocks() * 512;
         assert!(stored < 1 << 20, "{stored} bytes of {sparse:?} are stored");
     }
+    // Into a directory that has its ACL already.
+    fs::write(src.join("dir/inside"), "new").unwrap();
+    set_times(&src.join("dir/inside"), (1, 2), (3, 4));
+    for words in [["import", "src", "v"], ["export", "v", "out"]] {
+        let (code, report) = json(&place, &[&words[..], &["--overwrite"]].concat());
+        assert_eq!((code, failures(&report)), (0, vec![]));
+        let copied = (&report["files"], &report["hard_links"]);
+        assert_eq!(copied, (&1.into(), &2.into()), "{words:?}");
+    }
+    let wanted = described(&src);
+    assert_eq!(described(&out), wanted);
     // Once more: nothing is left to do, and nothing changes.
     for words in [
         &["import", "src", "v"][..],

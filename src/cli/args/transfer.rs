@@ -21,6 +21,9 @@ followed. Each file appears in DIR whole; when the command ends well, everything
 on the disk. Run it again after an interruption: what is there and equal by size and
 time is passed over. Nothing in DIR is ever removed.
 
+Modes, owners and device nodes are as the storage shows them, which could have
+changed them: as root, look before you trust set-ID files from somewhere else.
+
 What is damaged is named and left out, the rest is copied, and the exit code is 24.
 Where anything else could not be copied, it is 27.
 

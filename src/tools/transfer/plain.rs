@@ -6,8 +6,8 @@ use std::io;
 use std::ops::{ControlFlow, Range};
 
 use super::tree::{
-    ACLS, Attribute, Attributes, Begin, Listing, Look, Tree, TreeError, USER, dress, listed,
-    open_up,
+    ACLS, Attribute, Attributes, Begin, Identity, Listing, Look, Tree, TreeError, USER, dress,
+    listed, open_up,
 };
 use crate::name::PlainName;
 use crate::sys::fs::{DirFd, FileFd, NodeFd, Stat, XattrMode, random_suffix};
@@ -15,6 +15,12 @@ use crate::types::{Access, FileKind, RenameMode};
 
 /// What an unfinished object's name begins with; 32 hexadecimal digits follow.
 const PREFIX: &[u8] = b".~keepfs-";
+
+/// An object under a temporary name.
+pub(super) struct Draft {
+    name: Vec<u8>,
+    identity: Identity,
+}
 
 /// A plain tree, which must not lead into a vault's directory.
 pub(super) struct PlainTree {
@@ -85,7 +91,7 @@ fn put(node: &NodeFd, attribute: &Attribute) -> Result<(), TreeError> {
 impl Tree for PlainTree {
     type Dir = DirFd;
     type File = FileFd;
-    type Draft = Vec<u8>;
+    type Draft = Draft;
 
     fn list(&self, dir: &DirFd) -> Result<Listing, TreeError> {
         let mut listing = Listing::default();
@@ -176,20 +182,22 @@ impl Tree for PlainTree {
         Ok(opened)
     }
 
-    fn begin_file(&self, dir: &DirFd) -> Result<(Vec<u8>, FileFd), TreeError> {
-        let draft = temporary()?;
-        let file = dir.create_file(&draft, 0o600)?;
-        Ok((draft, file))
+    fn begin_file(&self, dir: &DirFd) -> Result<(Draft, FileFd), TreeError> {
+        let name = temporary()?;
+        let file = dir.create_file(&name, 0o600)?;
+        let identity = Identity::of_file(&file.stat()?);
+        Ok((Draft { name, identity }, file))
     }
 
-    fn begin(&self, dir: &DirFd, what: Begin<'_, DirFd>) -> Result<Vec<u8>, TreeError> {
-        let draft = temporary()?;
+    fn begin(&self, dir: &DirFd, what: Begin<'_, DirFd>) -> Result<Draft, TreeError> {
+        let name = temporary()?;
         match what {
-            Begin::Symlink(target) => dir.make_symlink(&draft, target)?,
-            Begin::Node { mode, rdev } => dir.make_node(&draft, mode, rdev)?,
-            Begin::Link(from, name) => from.link(name.bytes(), dir, &draft)?,
+            Begin::Symlink(target) => dir.make_symlink(&name, target)?,
+            Begin::Node { mode, rdev } => dir.make_node(&name, mode, rdev)?,
+            Begin::Link(from, old) => from.link(old.bytes(), dir, &name)?,
         }
-        Ok(draft)
+        let identity = Identity::OnlyName;
+        Ok(Draft { name, identity })
     }
 
     fn write(&self, file: &FileFd, at: u64, bytes: &[u8]) -> Result<(), TreeError> {
@@ -204,39 +212,38 @@ impl Tree for PlainTree {
         Ok(())
     }
 
-    fn dress(
-        &self,
-        dir: &DirFd,
-        draft: &Vec<u8>,
-        look: &Look,
-    ) -> Result<Vec<TreeError>, TreeError> {
-        let node = dir.node(draft)?;
-        dress(&node, look, |attribute| put(&node, attribute))
+    fn dress(&self, dir: &DirFd, draft: &Draft, look: &Look) -> Result<Vec<TreeError>, TreeError> {
+        let node = dir.node(&draft.name)?;
+        dress(&node, draft.identity, look, |attribute| {
+            put(&node, attribute)
+        })
     }
 
     fn dress_dir(&self, dir: &DirFd, look: &Look) -> Result<Vec<TreeError>, TreeError> {
         let node = dir.itself()?;
-        dress(&node, look, |attribute| put(&node, attribute))
+        dress(&node, Identity::Held, look, |attribute| {
+            put(&node, attribute)
+        })
     }
 
     fn finish(
         &self,
         dir: &DirFd,
-        draft: &Vec<u8>,
+        draft: &Draft,
         name: &PlainName,
         mode: RenameMode,
     ) -> Result<(), TreeError> {
         match mode {
-            RenameMode::NoReplace => dir.rename_new(draft, name.bytes())?,
+            RenameMode::NoReplace => dir.rename_new(&draft.name, name.bytes())?,
             RenameMode::Replace | RenameMode::Exchange => {
-                dir.rename(draft, dir, name.bytes(), mode)?;
+                dir.rename(&draft.name, dir, name.bytes(), mode)?;
             }
         }
         Ok(())
     }
 
-    fn discard(&self, dir: &DirFd, draft: &Vec<u8>) -> Result<(), TreeError> {
-        Ok(dir.unlink(draft)?)
+    fn discard(&self, dir: &DirFd, draft: &Draft) -> Result<(), TreeError> {
+        Ok(dir.unlink(&draft.name)?)
     }
 
     fn sync(&self, dir: &DirFd) -> Result<(), TreeError> {

@@ -4,8 +4,8 @@ use std::io;
 use std::ops::Range;
 
 use super::tree::{
-    ACLS, Attribute, Attributes, Begin, Listing, Look, Tree, TreeError, USER, dress, listed,
-    open_up,
+    ACLS, Attribute, Attributes, Begin, Identity, Listing, Look, Tree, TreeError, USER, dress,
+    listed, open_up,
 };
 use crate::codec::xattr::{XATTR_PREFIX, XattrOwner};
 use crate::name::PlainName;
@@ -24,6 +24,7 @@ pub(super) struct Draft {
     unfinished: Unfinished,
     /// What attributes of a regular file are encrypted under.
     owner: Option<XattrOwner>,
+    identity: Identity,
 }
 
 impl SealedTree<'_> {
@@ -185,8 +186,12 @@ impl Tree for SealedTree<'_> {
 
     fn begin_file(&self, dir: &VaultDir) -> Result<(Draft, File), TreeError> {
         let (unfinished, store) = dir.begin_file()?;
-        let file = match File::create(self.0, store, dir.id()) {
-            Ok(file) => file,
+        let made = store.stat().map_err(FileError::Io).and_then(|stat| {
+            let file = File::create(self.0, store, dir.id())?;
+            Ok((file, Identity::of_file(&stat)))
+        });
+        let (file, identity) = match made {
+            Ok(made) => made,
             Err(error) => {
                 // What failed first is what matters.
                 let _left_behind = dir.discard(&unfinished);
@@ -194,7 +199,12 @@ impl Tree for SealedTree<'_> {
             }
         };
         let owner = Some(XattrOwner::File(file.keys().file_id()));
-        Ok((Draft { unfinished, owner }, file))
+        let draft = Draft {
+            unfinished,
+            owner,
+            identity,
+        };
+        Ok((draft, file))
     }
 
     fn begin(&self, dir: &VaultDir, what: Begin<'_, VaultDir>) -> Result<Draft, TreeError> {
@@ -203,8 +213,11 @@ impl Tree for SealedTree<'_> {
             Begin::Node { mode, rdev } => dir.begin_node(mode, rdev)?,
             Begin::Link(from, name) => dir.begin_link(self.0, from, name)?,
         };
-        let owner = None;
-        Ok(Draft { unfinished, owner })
+        Ok(Draft {
+            unfinished,
+            owner: None,
+            identity: Identity::OnlyName,
+        })
     }
 
     fn write(&self, file: &File, at: u64, bytes: &[u8]) -> Result<(), TreeError> {
@@ -225,7 +238,7 @@ impl Tree for SealedTree<'_> {
         look: &Look,
     ) -> Result<Vec<TreeError>, TreeError> {
         let node = dir.unfinished_node(&draft.unfinished)?;
-        dress(&node, look, |attribute| {
+        dress(&node, draft.identity, look, |attribute| {
             self.put(&node, draft.owner, attribute)
         })
     }
@@ -233,7 +246,9 @@ impl Tree for SealedTree<'_> {
     fn dress_dir(&self, dir: &VaultDir, look: &Look) -> Result<Vec<TreeError>, TreeError> {
         let node = dir.store().itself()?;
         let owner = Some(XattrOwner::Dir(dir.id()));
-        dress(&node, look, |attribute| self.put(&node, owner, attribute))
+        dress(&node, Identity::Held, look, |attribute| {
+            self.put(&node, owner, attribute)
+        })
     }
 
     fn finish(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::ends::{Place, export, import};
 use super::plain::PlainTree;
 use super::sealed::SealedTree;
+use super::tree::{Begin, Look};
 use super::*;
 use crate::codec::geometry::Geometry;
 use crate::codec::kdf::{KdfCaps, KdfCost};
@@ -251,6 +252,45 @@ fn a_full_target_stops_the_copy_with_one_error() {
     drop(armed);
     went_well(&world.export_here(&vault, &out));
     assert_eq!(described(&out, Dirs::Whole), world.src(Dirs::Whole));
+}
+
+#[test]
+fn what_somebody_put_in_place_of_a_draft_gets_no_rights() {
+    let world = World::new();
+    let vault = vault(&world.path("v"));
+    let root = vault.root_dir().store().stat_itself().unwrap();
+    let plain = PlainTree::new(&root);
+    let out = world.path("out");
+    fs::create_dir(&out).unwrap();
+    let dir = DirFd::open_path(&out).unwrap();
+    let only = || fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+    let victim = world.path("victim");
+    fs::write(&victim, "mine").unwrap();
+    let swap = |link: &Path| {
+        let draft = only();
+        fs::remove_file(&draft).unwrap();
+        fs::hard_link(link, draft).unwrap();
+    };
+    let before = fs::metadata(&victim).unwrap();
+    let (draft, _file) = plain.begin_file(&dir).unwrap();
+    swap(&victim);
+    let source = DirFd::open_path(&world.path("src/dir")).unwrap();
+    let look = Look::new(&source.stat(b"file").unwrap(), Vec::new());
+    let dressed = plain.dress(&dir, &draft, &look);
+    assert!(matches!(dressed, Err(TreeError::Replaced)));
+    plain.discard(&dir, &draft).unwrap();
+    let draft = plain.begin(&dir, Begin::Symlink(b"away")).unwrap();
+    symlink("elsewhere", world.path("other")).unwrap();
+    swap(&world.path("other"));
+    let source = DirFd::open_path(&world.path("src")).unwrap();
+    let look = Look::new(&source.stat(b"link").unwrap(), Vec::new());
+    let dressed = plain.dress(&dir, &draft, &look);
+    assert!(matches!(dressed, Err(TreeError::Replaced)));
+    let after = fs::metadata(&victim).unwrap();
+    assert_eq!(
+        (after.mode(), after.mtime()),
+        (before.mode(), before.mtime())
+    );
 }
 
 #[test]

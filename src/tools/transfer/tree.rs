@@ -31,6 +31,9 @@ pub enum TreeError {
     /// The plain tree leads into the directory with the ciphertext.
     #[error("it is the vault's own directory")]
     TheVault,
+    /// Somebody else works in the target directory.
+    #[error("what was begun there has been replaced by something else")]
+    Replaced,
 }
 
 impl TreeError {
@@ -55,7 +58,8 @@ impl TreeError {
                 | FileError::NotWritable,
             )
             | Self::Attribute(_)
-            | Self::TheVault => None,
+            | Self::TheVault
+            | Self::Replaced => None,
         }
     }
 
@@ -82,7 +86,8 @@ impl TreeError {
                 | XattrError::Random(_),
             )
             | Self::Io(_)
-            | Self::TheVault => false,
+            | Self::TheVault
+            | Self::Replaced => false,
         }
     }
 
@@ -259,16 +264,51 @@ macro_rules! node {
 
 node!(NodeFd, StoreNode);
 
+/// How it is known that an object is the one that was made, and not one that
+/// somebody who may write to its directory put in its place: what follows
+/// could open that to him.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// A regular file of this device and inode.
+    File(u64, u64),
+    /// Anything of the right kind that has no other name.
+    OnlyName,
+    /// It is held open since it was found.
+    Held,
+}
+
+impl Identity {
+    pub(super) fn of_file(stat: &Stat) -> Self {
+        Self::File(stat.dev, stat.ino)
+    }
+
+    fn check(self, now: &Stat, look: &Look) -> Result<(), TreeError> {
+        let right = now.kind() == look.kind
+            && match self {
+                Self::File(dev, ino) => (now.dev, now.ino) == (dev, ino),
+                Self::OnlyName => now.nlink == 1,
+                Self::Held => true,
+            };
+        if right {
+            Ok(())
+        } else {
+            Err(TreeError::Replaced)
+        }
+    }
+}
+
 /// Owner, attributes, mode and times, in the order in which none undoes
 /// another. The owner as far as the process may, and without it no set-ID
 /// bit. ACLs become those of `look`; other attributes are added.
 pub(super) fn dress(
     node: &impl Node,
+    identity: Identity,
     look: &Look,
     put: impl Fn(&Attribute) -> Result<(), TreeError>,
 ) -> Result<Vec<TreeError>, TreeError> {
     let mut perm = look.perm;
     let now = node.stat()?;
+    identity.check(&now, look)?;
     if now.uid != look.uid && !may(node.set_owner(Some(look.uid), None))? {
         perm &= !SUID;
     }
