@@ -18,16 +18,15 @@ mod object;
 pub mod repair;
 pub mod salvage;
 
-use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 pub use finding::{Finding, Loss, Trouble};
 
 use crate::name::{PlainName, RawName};
+use crate::tasks::Tasks;
 use crate::types::{DirId, FileKind};
 use crate::vault::Vault;
 use crate::vault::dir::{Under, VaultDir};
@@ -101,18 +100,22 @@ pub fn check(vault: &Vault, depth: Depth, progress: &dyn Progress) -> Report {
         counts: AtomicCounts::default(),
         findings: Mutex::default(),
         homes: Mutex::default(),
-        tasks: Mutex::default(),
-        changed: Condvar::new(),
+        tasks: Tasks::default(),
     };
-    checker.push(vec![Task::Dir {
+    checker.tasks.push(vec![Task::Dir {
         dir: Arc::new(vault.root_dir()),
         at: Place::root(),
     }]);
-    let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| checker.work());
-        }
+    checker.tasks.run(|task| match task {
+        Task::Dir { dir, at } => checker.dir(&dir, &at),
+        Task::Child {
+            parent,
+            entry,
+            name,
+            under,
+            at,
+        } => checker.child(&parent, &entry, (&name, under), &at),
+        Task::File { parent, entry, at } => checker.file(&parent, &entry, &at),
     });
     let mut findings = checker.findings.into_inner();
     findings.sort_by(|a, b| a.cipher_path.cmp(&b.cipher_path));
@@ -196,13 +199,6 @@ enum Task {
 }
 
 #[derive(Default)]
-struct Tasks {
-    waiting: Vec<Task>,
-    /// Threads that may still add tasks.
-    busy: usize,
-}
-
-#[derive(Default)]
 struct AtomicCounts {
     directories: AtomicU64,
     files: AtomicU64,
@@ -231,54 +227,10 @@ struct Checker<'a> {
     counts: AtomicCounts,
     findings: Mutex<Vec<Finding>>,
     homes: Mutex<Vec<Home>>,
-    tasks: Mutex<Tasks>,
-    changed: Condvar,
+    tasks: Tasks<Task>,
 }
 
 impl Checker<'_> {
-    /// Works until no task waits and nobody can add one.
-    fn work(&self) {
-        while let Some(task) = self.next() {
-            match task {
-                Task::Dir { dir, at } => self.dir(&dir, &at),
-                Task::Child {
-                    parent,
-                    entry,
-                    name,
-                    under,
-                    at,
-                } => self.child(&parent, &entry, (&name, under), &at),
-                Task::File { parent, entry, at } => self.file(&parent, &entry, &at),
-            }
-            let mut tasks = self.tasks.lock();
-            tasks.busy -= 1;
-            if tasks.busy == 0 && tasks.waiting.is_empty() {
-                self.changed.notify_all();
-            }
-        }
-    }
-
-    fn next(&self) -> Option<Task> {
-        let mut tasks = self.tasks.lock();
-        loop {
-            if let Some(task) = tasks.waiting.pop() {
-                tasks.busy += 1;
-                return Some(task);
-            }
-            if tasks.busy == 0 {
-                return None;
-            }
-            self.changed.wait(&mut tasks);
-        }
-    }
-
-    fn push(&self, mut new: Vec<Task>) {
-        if !new.is_empty() {
-            self.tasks.lock().waiting.append(&mut new);
-            self.changed.notify_all();
-        }
-    }
-
     fn report(&self, at: &Place, trouble: Trouble) {
         self.findings.lock().push(Finding {
             cipher_path: at.cipher.clone(),

@@ -9,7 +9,7 @@
 //! | [`unlock`] | what opens a vault, and opening it |
 //! | [`new_key`] | what shall open it from now on; [`cost`], [`strength`] |
 //! | [`passphrase`], [`key_file`], [`recovery`] | where secrets come from |
-//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`], [`check`], [`inside`] | the commands |
+//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`], [`check`], [`inside`], [`transfer`] | the commands |
 //! | [`slots`] | key slots as people and scripts see them |
 //! | [`remember`] | which slot opened a vault last |
 //! | [`progress`] | a sign of life while something takes long |
@@ -41,6 +41,7 @@ pub mod size;
 pub mod slots;
 pub mod status;
 pub mod strength;
+pub mod transfer;
 pub mod unlock;
 pub mod unmount;
 
@@ -102,6 +103,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ls(words) => inside::ls(&words),
         Command::Cat(words) => inside::cat(&words),
         Command::Path(words) => inside::path(&words),
+        Command::Export(words) => transfer::export(&words),
+        Command::Import(words) => transfer::import(&words),
         Command::Status(words) => status::run(&words),
         Command::Completions(words) => pages::completions(&words),
         Command::Man(words) => pages::man(&words),

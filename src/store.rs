@@ -8,6 +8,7 @@
 //! | [`mod@file`] | [`StoreFile`]: an open regular file |
 //! | [`node`] | [`StoreNode`]: owner, mode, times, attributes of any object |
 //! | [`internal`] | files of keepfs itself, by fixed names, replaced atomically |
+//! | [`unfinished`] | objects under temporary names until they are whole |
 //! | `leftovers` | removing directories that only hold such files |
 //! | [`quarantine`] | what repair takes out, kept outside the vault |
 //!
@@ -18,6 +19,7 @@ pub mod internal;
 mod leftovers;
 pub mod node;
 pub mod quarantine;
+pub mod unfinished;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -27,6 +29,7 @@ pub use file::{PartialWrite, StoreFile};
 pub use internal::Internal;
 pub use node::{StoreNode, XattrValue};
 pub use quarantine::Quarantine;
+pub use unfinished::Unfinished;
 
 use crate::codec::Sealed;
 use crate::codec::entry::LongName;
@@ -72,22 +75,7 @@ impl StoreDir {
     /// # Errors
     /// What the backing says.
     pub fn create_root(path: &Path, mode: u32) -> io::Result<Self> {
-        match DirFd::open_path(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let Some(name) = path.file_name() else {
-                    return Err(error);
-                };
-                let parent = match path.parent() {
-                    Some(parent) if parent != Path::new("") => DirFd::open_path(parent)?,
-                    Some(_) | None => DirFd::open_path(Path::new("."))?,
-                };
-                parent.make_dir(name.as_encoded_bytes(), mode)?;
-                parent.sync()?;
-                parent.open_dir(name.as_encoded_bytes())
-            }
-            other => other,
-        }
-        .map(|dir| Self { dir })
+        DirFd::create_path(path, mode).map(|dir| Self { dir })
     }
 
     /// Opens a directory inside this one.

@@ -1,14 +1,16 @@
-//! Floor 4: a vault read without a mount, object by object: for scripts, for
-//! rescue, and for machines that cannot mount. Writes nothing to the vault.
+//! Floor 4: a vault without a mount: for scripts, for rescue, and for machines
+//! that cannot mount. Writes nothing to the vault, but for an import.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | this file | finding an object by its plain path, or by its path on the backing |
 //! | [`list`] | listings |
 //! | [`read`] | contents of regular files |
+//! | [`transfer`] | whole trees out of a vault and into it |
 
 pub mod list;
 pub mod read;
+pub mod transfer;
 
 use std::io;
 

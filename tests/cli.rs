@@ -31,5 +31,7 @@ mod recovery;
 mod repair;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/transfer.rs"]
+mod transfer;
 #[path = "cli/words.rs"]
 mod words;

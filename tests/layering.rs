@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("types", 0),
     ("name", 0),
+    ("tasks", 0),
     ("codec", 1),
     ("sys", 1),
     ("store", 2),

@@ -88,7 +88,7 @@ impl Checker<'_> {
         // Directories first, so that files are taken off the stack before them.
         let (files, dirs): (Vec<Task>, Vec<Task>) =
             tasks.partition(|task| matches!(task, Task::File { .. }));
-        self.push(dirs.into_iter().chain(files).collect());
+        self.tasks.push(dirs.into_iter().chain(files).collect());
     }
 
     /// Examines one entry; what takes longer becomes a task. `told_apart`:

@@ -6,10 +6,12 @@
 //! | [`secrets`] | the words about passphrases, key files and recovery codes |
 //! | [`key`] | `keepfs key ...` |
 //! | [`inside`] | `keepfs ls`, `cat`, `path` |
+//! | [`transfer`] | `keepfs export`, `import` |
 
 pub mod inside;
 pub mod key;
 pub mod secrets;
+pub mod transfer;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -62,6 +64,10 @@ pub enum Command {
     Cat(inside::CatArgs),
     /// Print where an object of a vault is on the backing, or the other way round
     Path(inside::PathArgs),
+    /// Copy what is in a vault into a directory; needs no mount
+    Export(transfer::ExportArgs),
+    /// Copy a directory into a vault; needs no mount
+    Import(transfer::ImportArgs),
     /// List, add, change and remove what opens a vault
     #[command(subcommand)]
     Key(KeyCommand),

@@ -6,18 +6,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar};
 use serde::Serialize;
 
 use super::args::CheckArgs;
-use super::progress::Waiting;
-use super::repair::{JsonSalvaged, JsonStep, RepairRefused, Repaired, repair, salvage_into};
+use super::progress::{Waiting, bytes_bar};
+use super::repair::{JsonSalvaged, JsonStep, Repaired, repair, salvage_into};
 use super::slots::InvalidReport;
-use super::{mount, unlock};
+use super::unlock::{self, WithoutLocks};
 use crate::check::{Depth, Finding, Loss, Report, Trouble, check, measure};
 use crate::mount::table::printable;
 use crate::sys::process;
-use crate::vault::{LockError, LockedVault, Vault};
+use crate::vault::Vault;
 
 /// Why a check that was carried out is no success.
 #[derive(Debug, thiserror::Error)]
@@ -153,19 +153,13 @@ pub fn run(words: &CheckArgs) -> anyhow::Result<()> {
         let vault = printable(words.vault.as_os_str());
         format!("cannot check the vault {vault}")
     };
-    let locked = LockedVault::open(&words.vault).with_context(failed)?;
-    mount::check_slots(&locked.info()).with_context(failed)?;
-    match locked.lock_exclusive() {
-        Ok(()) => {}
-        Err(LockError::LocksUnsupported) if words.yes => {
-            return Err(RepairRefused::NoLocks).with_context(failed);
-        }
-        Err(error @ LockError::LocksUnsupported) => tracing::warn!("{error}"),
-        Err(error @ (LockError::AlreadyLocked | LockError::Backing(_))) => {
-            let advice = "unmount it first: what changes meanwhile would look like damage";
-            return Err(anyhow::Error::new(error).context(advice)).with_context(failed);
-        }
-    }
+    let without_locks = if words.yes {
+        WithoutLocks::Refuse
+    } else {
+        WithoutLocks::Warn
+    };
+    let advice = "unmount it first: what changes meanwhile would look like damage";
+    let locked = unlock::locked_alone(&words.vault, without_locks, advice).with_context(failed)?;
     let invalid: Vec<InvalidReport> = locked.info().odd.iter().map(InvalidReport::new).collect();
     let vault = unlock::vault(&words.unlock, &words.vault, locked)?;
     if let Err(error) = process::raise_descriptor_limit() {
@@ -224,12 +218,7 @@ fn bar(vault: &Vault, depth: Depth) -> ProgressBar {
     let waiting = Waiting::begin("Counting");
     let total = measure(vault);
     drop(waiting);
-    let bar = ProgressBar::new(total);
-    let template = "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} to go";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
+    bytes_bar(total)
 }
 
 /// What the findings together mean.

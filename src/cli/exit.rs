@@ -14,6 +14,7 @@ use super::recovery::RecoveryError;
 use super::repair::RepairRefused;
 use super::slots::PickError;
 use super::strength::TooWeak;
+use super::transfer::TransferFailed;
 use super::unlock::UnlockRefused;
 use crate::codec::kdf::{EmptyPassphrase, KdfError};
 use crate::codec::recovery::RecoveryTextError;
@@ -25,6 +26,7 @@ use crate::mount::point::PointError;
 use crate::mount::unmount::UnmountError;
 use crate::sys::mount::MountError;
 use crate::tools::ToolError;
+use crate::tools::transfer::ends::TransferError;
 use crate::vault::dir::DirError;
 use crate::vault::file::FileError;
 use crate::vault::{InitError, LockError, SlotEditError, UnlockError, VaultError};
@@ -89,6 +91,7 @@ exits! {
     DamageFound = 24, "something in the vault is damaged or lost, or cannot be proven whole";
     NotAllChecked = 25, "check: something could not be read";
     NoSuchObject = 26, "there is no such object in the vault, or it is of another kind";
+    NotAllCopied = 27, "export, import: not everything could be copied; what is missing is listed";
 }
 
 impl From<Exit> for ExitCode {
@@ -137,6 +140,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         CheckFailed => of_check,
         RepairRefused => of_repair,
         LockError => of_lock,
+        TransferFailed => of_transfer,
+        TransferError => of_transfer_begin,
         ToolError => of_tool,
         InsideError => |_: &InsideError| Exit::NoSuchObject,
         SlotError => of_slot,
@@ -312,7 +317,26 @@ fn of_repair(error: &RepairRefused) -> Exit {
     match error {
         RepairRefused::Inside { .. } => Exit::Usage,
         RepairRefused::Quarantine { .. } => Exit::Failure,
-        RepairRefused::NoLocks => Exit::Backing,
+    }
+}
+
+fn of_transfer(error: &TransferFailed) -> Exit {
+    match error {
+        TransferFailed::Damage(_) => Exit::DamageFound,
+        TransferFailed::Incomplete(_)
+        | TransferFailed::Stopped { .. }
+        | TransferFailed::IntoItself(_) => Exit::NotAllCopied,
+    }
+}
+
+fn of_transfer_begin(error: &TransferError) -> Exit {
+    match error {
+        TransferError::Tool(error) => of_tool(error),
+        TransferError::Target { .. } => Exit::Backing,
+        TransferError::Plain { .. }
+        | TransferError::Nameless(_)
+        | TransferError::InsideVault(_)
+        | TransferError::VaultInside(_) => Exit::NotAllCopied,
     }
 }
 

@@ -33,7 +33,7 @@ pub enum InsideError {
 
 /// `VAULT` or `VAULT:PATH`: the shortest beginning that is a directory on disk,
 /// followed by a colon or nothing, is the vault.
-fn split(typed: &OsStr) -> (PathBuf, Vec<u8>) {
+pub(super) fn split(typed: &OsStr) -> (PathBuf, Vec<u8>) {
     let bytes = typed.as_bytes();
     if Path::new(typed).is_dir() {
         return (typed.into(), Vec::new());
@@ -48,7 +48,8 @@ fn split(typed: &OsStr) -> (PathBuf, Vec<u8>) {
     (typed.into(), Vec::new())
 }
 
-fn open(path: &Path, words: &super::args::UnlockArgs) -> anyhow::Result<Vault> {
+/// Opens a vault to read it; it may be in use.
+pub(super) fn open(path: &Path, words: &super::args::UnlockArgs) -> anyhow::Result<Vault> {
     let failed = || format!("cannot open the vault {}", printable(path.as_os_str()));
     let locked = LockedVault::open(path).with_context(failed)?;
     mount::check_slots(&locked.info()).with_context(failed)?;

@@ -10,6 +10,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How long nothing is shown.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A bar with bytes, rate and the time that remains.
+#[must_use]
+pub fn bytes_bar(total: u64) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    let template = "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} to go";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// Shows a spinner with the time that passed, from the second second on, until
 /// it is dropped; nothing where standard error is no terminal.
 pub struct Waiting {

@@ -27,11 +27,6 @@ const GAPS_NAME: &str = "gaps.json";
 /// Why nothing was repaired or salvaged.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairRefused {
-    /// Another machine or mount may be at work.
-    #[error(
-        "the vault's file system has no locks, so another mount of it cannot be excluded: copy the vault to one that has, and repair it there"
-    )]
-    NoLocks,
     /// The directory is in the vault.
     #[error("{} is inside the vault; name a directory outside with {option}", printable(.path.as_os_str()))]
     Inside {

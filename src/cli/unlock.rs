@@ -5,12 +5,12 @@ use std::path::Path;
 use super::args::UnlockArgs;
 use super::passphrase::{self, Ask};
 use super::progress::Waiting;
-use super::{key_file, recovery, remember, slots};
+use super::{key_file, mount, recovery, remember, slots};
 use crate::codec::kdf::{KdfCaps, Passphrase};
 use crate::codec::vault::{Credential, SlotKind};
 use crate::mount::table::printable;
 use crate::sys::process;
-use crate::vault::{LockedVault, OpenedSlot, SlotChoice, UnlockError, Vault};
+use crate::vault::{LockError, LockedVault, OpenedSlot, SlotChoice, UnlockError, Vault};
 
 /// What this machine can pay for a passphrase.
 #[must_use]
@@ -124,6 +124,43 @@ pub fn open(
     let credential = credential(words, path, vault, choice)?;
     let opened = open_with(path, vault, &credential, choice)?;
     Ok(Unlocked { opened, credential })
+}
+
+/// What to do where the file system cannot tell whether somebody else uses
+/// the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutLocks {
+    /// Say so and go on.
+    Warn,
+    /// End there.
+    Refuse,
+}
+
+/// Opens a vault, still locked, that nobody else may use meanwhile; `advice`
+/// says what to do if somebody does.
+///
+/// # Errors
+/// It is no vault, or without a key slot, or in use.
+pub fn locked_alone(
+    path: &Path,
+    without_locks: WithoutLocks,
+    advice: &'static str,
+) -> anyhow::Result<LockedVault> {
+    let locked = LockedVault::open(path)?;
+    mount::check_slots(&locked.info())?;
+    match locked.lock_exclusive() {
+        Ok(()) => {}
+        Err(error @ LockError::LocksUnsupported) if without_locks == WithoutLocks::Refuse => {
+            let advice = "so no other use of the vault can be excluded; copy it to one that has \
+                          locks, and do it there";
+            return Err(anyhow::Error::new(error).context(advice));
+        }
+        Err(error @ LockError::LocksUnsupported) => tracing::warn!("{error}"),
+        Err(error @ (LockError::AlreadyLocked | LockError::Backing(_))) => {
+            return Err(anyhow::Error::new(error).context(advice));
+        }
+    }
+    Ok(locked)
 }
 
 /// Unlocks the vault in this process, to read it. The keys are locked in

@@ -137,7 +137,8 @@ impl StoreDir {
     /// # Errors
     /// What the backing says; `EEXIST` if there is one.
     pub fn settle_vault(&self, temporary: &RawName) -> io::Result<()> {
-        self.place_new(temporary, VAULT_FILE.as_bytes())?;
+        self.dir
+            .rename_new(temporary.bytes(), &self.dir, VAULT_FILE.as_bytes())?;
         self.sync()
     }
 
@@ -166,7 +167,8 @@ impl StoreDir {
     /// # Errors
     /// What the backing says; `EEXIST` if there is one.
     pub fn settle_slots(&self, temporary: &RawName) -> io::Result<()> {
-        self.place_new(temporary, SLOTS_DIR.as_bytes())?;
+        self.dir
+            .rename_new(temporary.bytes(), &self.dir, SLOTS_DIR.as_bytes())?;
         self.sync()
     }
 
@@ -186,7 +188,12 @@ impl StoreDir {
     /// unless only the last step failed, which makes it durable.
     pub fn add_slot(&self, id: SlotId, bytes: Sealed<'_>) -> io::Result<()> {
         let temporary = self.write_temporary(bytes, 0o600)?;
-        self.place_new(&temporary, Internal::Slot(id).name().as_bytes())
+        self.dir
+            .rename_new(
+                temporary.bytes(),
+                &self.dir,
+                Internal::Slot(id).name().as_bytes(),
+            )
             .inspect_err(|_| {
                 // What failed first is what matters.
                 let _left_behind = self.dir.unlink(temporary.bytes());
@@ -208,7 +215,11 @@ impl StoreDir {
     /// # Errors
     /// What the backing says, `EEXIST` if the slot is there.
     pub fn restore_slot(&self, copy: &RawName, id: SlotId) -> io::Result<()> {
-        self.place_new(copy, Internal::Slot(id).name().as_bytes())?;
+        self.dir.rename_new(
+            copy.bytes(),
+            &self.dir,
+            Internal::Slot(id).name().as_bytes(),
+        )?;
         self.sync()
     }
 
@@ -245,30 +256,6 @@ impl StoreDir {
             self.read_bounded(name.bytes(), max)
         } else {
             Err(io::ErrorKind::InvalidInput.into())
-        }
-    }
-
-    fn place_new(&self, temporary: &RawName, name: &[u8]) -> io::Result<()> {
-        self.rename_new(temporary, self, name)
-    }
-
-    /// Renames without replacing, also where the backing cannot exclude a race.
-    pub(in crate::store) fn rename_new(
-        &self,
-        entry: &RawName,
-        to: &Self,
-        name: &[u8],
-    ) -> io::Result<()> {
-        let rename = |mode| self.dir.rename(entry.bytes(), &to.dir, name, mode);
-        match rename(RenameMode::NoReplace) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match to.dir.stat(name) {
-                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
-                    rename(RenameMode::Replace)
-                }
-                Err(other) => Err(other),
-            },
-            other => other,
         }
     }
 }

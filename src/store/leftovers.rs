@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::internal::temporary_name;
+use super::internal::{is_temporary, temporary_name};
 use super::{RawDirEntry, StoreDir};
 use crate::codec::entry::{ASIDE_PREFIX, LongName, PIN_NAME, RawEntry, classify};
 use crate::name::RawName;
@@ -112,6 +112,16 @@ impl StoreDir {
                 (RawEntry::Internal, Some(FileKind::Regular)) if is_worthless(&name) => {
                     left.files.push(name);
                 }
+                (
+                    RawEntry::Internal,
+                    Some(
+                        FileKind::Symlink
+                        | FileKind::Fifo
+                        | FileKind::Socket
+                        | FileKind::CharDevice
+                        | FileKind::BlockDevice,
+                    ),
+                ) if is_temporary(&name) => left.files.push(name),
                 (RawEntry::Internal, Some(FileKind::Directory))
                     if name.bytes().starts_with(ASIDE_PREFIX.as_bytes()) =>
                 {

@@ -275,7 +275,7 @@ impl StoreDir {
     /// # Errors
     /// What the backing says; `EEXIST` if that name is taken there.
     pub fn move_as_it_is(&self, entry: &RawName, to: &Self) -> io::Result<()> {
-        self.rename_new(entry, to, entry.bytes())?;
+        self.dir.rename_new(entry.bytes(), &to.dir, entry.bytes())?;
         to.sync()?;
         self.sync()
     }

@@ -9,6 +9,7 @@
 //! | `lost` | ids and names found again, for repair |
 //! | `pins` | reading and writing the pin of a directory |
 //! | `rename` | renames, which may need pins |
+//! | `unfinished` | objects that get their name only when they are whole |
 //!
 //! # Ids and places
 //!
@@ -29,6 +30,7 @@ mod list;
 mod lost;
 mod pins;
 mod rename;
+mod unfinished;
 
 use std::io;
 use std::sync::Arc;

@@ -38,6 +38,7 @@ pub(crate) mod code {
     pub(crate) const NOT_CONFIRMED: i32 = 23;
     pub(crate) const DAMAGE_FOUND: i32 = 24;
     pub(crate) const NO_SUCH_OBJECT: i32 = 26;
+    pub(crate) const NOT_ALL_COPIED: i32 = 27;
 }
 
 /// How a run of the command ended.

@@ -22,6 +22,8 @@ fn help_shows_examples_and_every_exit_code() {
         "ls",
         "cat",
         "path",
+        "export",
+        "import",
         "key",
         "completions",
     ] {

@@ -51,6 +51,29 @@ impl DirFd {
         }))
     }
 
+    /// [`Self::open_path`] for a directory that is created with `mode`, and
+    /// made durable, if it does not exist; its parent must.
+    ///
+    /// # Errors
+    /// What the calls say.
+    pub fn create_path(path: &Path, mode: u32) -> io::Result<Self> {
+        match Self::open_path(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let Some(name) = path.file_name() else {
+                    return Err(error);
+                };
+                let parent = match path.parent() {
+                    Some(parent) if parent != Path::new("") => Self::open_path(parent)?,
+                    Some(_) | None => Self::open_path(Path::new("."))?,
+                };
+                parent.make_dir(name.as_encoded_bytes(), mode)?;
+                parent.sync()?;
+                parent.open_dir(name.as_encoded_bytes())
+            }
+            other => other,
+        }
+    }
+
     /// Opens the directory `name`; a link is not followed.
     ///
     /// # Errors
@@ -206,6 +229,24 @@ impl DirFd {
         })
     }
 
+    /// Renames without replacing, also where the file system cannot exclude a
+    /// race.
+    ///
+    /// # Errors
+    /// What renameat2(2) says; `EEXIST` if anything has the new name.
+    pub fn rename_new(&self, name: &[u8], to: &Self, to_name: &[u8]) -> io::Result<()> {
+        match self.rename(name, to, to_name, RenameMode::NoReplace) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => match to.stat(to_name) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(absent) if absent.kind() == io::ErrorKind::NotFound => {
+                    self.rename(name, to, to_name, RenameMode::Replace)
+                }
+                Err(other) => Err(other),
+            },
+            other => other,
+        }
+    }
+
     /// fstatat(2) of the entry `name` itself.
     ///
     /// # Errors
@@ -313,13 +354,25 @@ impl DirFd {
         });
         match direct {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                mutate(Mutation::Sync, || {
-                    let fd = self.open_self(OFlags::TMPFILE | OFlags::RDWR)?;
-                    restart(|| rustix::fs::syncfs(&fd))
-                })
+                self.sync_file_system()
             }
             other => other,
         }
+    }
+
+    /// syncfs(2): everything on the file system of this directory survives a
+    /// power cut. Linux reports a failed write-back here since 5.8.
+    ///
+    /// # Errors
+    /// What the call says.
+    pub fn sync_file_system(&self) -> io::Result<()> {
+        mutate(Mutation::Sync, || {
+            let fd = match self.readable() {
+                Err(Errno::ACCESS) => self.open_self(OFlags::TMPFILE | OFlags::RDWR)?,
+                other => other?,
+            };
+            restart(|| rustix::fs::syncfs(&fd))
+        })
     }
 
     fn readable(&self) -> rustix::io::Result<OwnedFd> {
