@@ -2,9 +2,11 @@
 """Trees for tests/programs/decode: made, described, compared, and damaged on the backing.
 
 usage: decode_tree.py make SEED CHUNK DIR          fill a directory with a random tree
+       decode_tree.py again SEED CHUNK DIR         change what is in it at random
        decode_tree.py describe DIR FILE            write what is in it
        decode_tree.py compare FILE DIR [LOST...]   LOST are paths that are missing or differ;
-                                                   --any-mtime leaves out the times of files
+                                                   --any-mtime leaves out the times of files,
+                                                   --no-mtime all times
        decode_tree.py account VAULT REPORT         check the sums of decode.py --explain --json
        decode_tree.py tamper KIND CHUNK REPORT VAULT FILE
                                                    do one kind of damage, and write what must be
@@ -26,6 +28,24 @@ import sys
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+ATTRIBUTES = 3500  # bytes of attributes on one object that ext4 has room for
+
+
+def stored_attribute(name, value):
+    """About what an attribute takes on the backing."""
+    return 64 + (len(name) + 48) * 4 // 3 + 40 + len(value)
+
+
+def writable(path):
+    if not os.access(path, os.W_OK):
+        os.chmod(path, os.stat(path).st_mode | 0o200)
+
+
+def stored(path):
+    names = [a for a in os.listxattr(path, follow_symlinks=False) if a.startswith("user.")]
+    return sum(stored_attribute(os.fsencode(a), os.getxattr(path, a, follow_symlinks=False)) for a in names)
 
 
 def exchange(a, b):
@@ -84,6 +104,7 @@ class Maker:
             self.change(path)
 
     def change(self, path):
+        writable(path)
         r, n = self.r, os.stat(path).st_size
         with open(path, "r+b") as f:
             for _ in range(r.randint(1, 3)):
@@ -114,6 +135,9 @@ class Maker:
         r, path = self.r, self.r.choice(self.dirs + self.files)
         name = r.choice((b"comment", b"x", b"y" * 100, b"z" * r.randint(110, 159), b"\xff\xfe raw", "ä".encode() * 20))
         value = r.randbytes(r.choice((0, 1, 40, 300, 900)))
+        if stored(path) + stored_attribute(name, value) > ATTRIBUTES:
+            return self.count("no room for xattr")
+        writable(path)
         try:
             os.setxattr(path, b"user." + name, value, follow_symlinks=False)
             self.count("xattr")
@@ -193,35 +217,56 @@ class Maker:
             f.truncate(9 << 20)
             f.seek(5 << 20)
             f.write(b"in the middle")
-        for step in range(260):
-            what = r.choices(("dir", "file", "xattr", "link", "hard", "fifo", "change", "rename", "remove", "leaf"),
-                             (20, 60, 25, 12, 8, 2, 20, 50, 14, 6))[0]
-            if what == "dir":
-                path = self.place()
-                os.mkdir(path)
-                self.dirs.append(path)
-                self.count("mkdir")
-            elif what == "leaf":
-                os.mkdir(self.place())
-                self.count("empty directory")
-            elif what == "file":
-                self.file()
-            elif what == "link":
-                target = r.choice((b"x", b"../there", b"/" + b"t" * r.randrange(1, 900), b"\xff\xfe\n", b"q" * 2200))
-                os.symlink(target, self.place())
-                self.count("symbolic link")
-            elif what == "hard" and self.files:
-                path = self.place()
-                os.link(r.choice(self.files), path)
-                self.files.append(path)
-                self.count("hard link")
-            elif what == "fifo":
-                os.mkfifo(self.place())
-                self.count("fifo")
-            elif what == "change" and self.files:
-                self.change(r.choice(self.files))
-            elif what in ("xattr", "rename", "remove"):
-                getattr(self, what)()
+        for _ in range(260):
+            self.step()
+        self.modes_and_times()
+        print(json.dumps(self.done))
+
+    def again(self):
+        """Goes on with a tree that is there."""
+        self.serial = 10**6
+        for directory, names, files in os.walk(self.root):
+            names.sort()
+            self.dirs += [path for path in (os.path.join(directory, name) for name in names) if not os.path.islink(path)]
+            paths = [os.path.join(directory, name) for name in sorted(files)]
+            self.files += [path for path in paths if stat.S_ISREG(os.lstat(path).st_mode)]
+        for _ in range(80):
+            self.step()
+        print(json.dumps(self.done))
+
+    def step(self):
+        r = self.r
+        what = r.choices(("dir", "file", "xattr", "link", "hard", "fifo", "change", "rename", "remove", "leaf"),
+                         (20, 60, 25, 12, 8, 2, 20, 50, 14, 6))[0]
+        if what == "dir":
+            path = self.place()
+            os.mkdir(path)
+            self.dirs.append(path)
+            self.count("mkdir")
+        elif what == "leaf":
+            os.mkdir(self.place())
+            self.count("empty directory")
+        elif what == "file":
+            self.file()
+        elif what == "link":
+            target = r.choice((b"x", b"../there", b"/" + b"t" * r.randrange(1, 900), b"\xff\xfe\n", b"q" * 2200))
+            os.symlink(target, self.place())
+            self.count("symbolic link")
+        elif what == "hard" and self.files:
+            path = self.place()
+            os.link(r.choice(self.files), path)
+            self.files.append(path)
+            self.count("hard link")
+        elif what == "fifo":
+            os.mkfifo(self.place())
+            self.count("fifo")
+        elif what == "change" and self.files:
+            self.change(r.choice(self.files))
+        elif what in ("xattr", "rename", "remove"):
+            getattr(self, what)()
+
+    def modes_and_times(self):
+        r = self.r
         for directory, names, files in os.walk(self.root, topdown=False):
             for name in files + names:
                 path = os.path.join(directory, name)
@@ -231,13 +276,26 @@ class Maker:
                 if r.randrange(3):
                     time = r.choice((0, 1, r.randrange(10**18, 2 * 10**18), 4102444800 * 10**9 + 123456789))
                     os.utime(path, ns=(time, time), follow_symlinks=False)
-        print(json.dumps(self.done))
 
 
 # ---- describe and compare
 
+KINDS = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO)
+
+
 def text(path):
     return path.decode("utf-8", "surrogateescape")
+
+
+def contents(path):
+    """The hash of what is in a file; None where it cannot be read."""
+    try:
+        with open(path, "rb") as f:
+            return hashlib.sha256(f.read()).hexdigest()
+    except OSError as e:
+        if e.errno != errno.EIO:
+            raise
+        return None
 
 
 def describe(root):
@@ -249,8 +307,7 @@ def describe(root):
         entry = tree[name] = {"type": stat.S_IFMT(st.st_mode), "mtime": st.st_mtime_ns, "mode": stat.S_IMODE(st.st_mode)}
         if stat.S_ISREG(st.st_mode):
             entry["size"] = st.st_size
-            with open(path, "rb") as f:
-                entry["sha256"] = hashlib.sha256(f.read()).hexdigest()
+            entry["sha256"] = contents(path)
         elif stat.S_ISLNK(st.st_mode):
             entry["target"] = text(os.readlink(path))
         if not stat.S_ISDIR(st.st_mode) and st.st_nlink > 1:
@@ -263,8 +320,8 @@ def describe(root):
 def compare(expected, root, lost):
     with open(expected) as f:
         want, have = json.load(f), describe(root)
-    any_mtime = "--any-mtime" in lost
-    lost = {text(os.fsencode(p)) for p in lost if p != "--any-mtime"}
+    any_mtime = {"--any-mtime": (stat.S_IFREG,), "--no-mtime": KINDS}.get(lost[0] if lost else "", ())
+    lost = {text(os.fsencode(p)) for p in lost if p not in ("--any-mtime", "--no-mtime")}
 
     def is_lost(path):
         return any(path == p or path.startswith(p + "/") for p in lost)
@@ -273,7 +330,7 @@ def compare(expected, root, lost):
         for path, entry in tree.items():
             if "link" in entry and not is_lost(path):
                 groups.setdefault(entry["link"], []).append(path)
-            if any_mtime and entry["type"] == stat.S_IFREG:
+            if entry["type"] in any_mtime:
                 del entry["mtime"]
         for path, entry in tree.items():
             group = groups.get(entry.pop("link", None), [])
@@ -476,8 +533,8 @@ def check_named(tampered, report, want, root):
 def main():
     sys.setrecursionlimit(10000)
     command, *args = sys.argv[1:]
-    if command == "make":
-        Maker(int(args[0]), int(args[1]), args[2]).make()
+    if command in ("make", "again"):
+        getattr(Maker(int(args[0]), int(args[1]), args[2]), command)()
     elif command == "describe":
         with open(args[1], "w") as f:
             json.dump(describe(args[0]), f)
