@@ -2,7 +2,7 @@
 """Write a keepfs vault without keepfs: what docs/FORMAT.md leaves to a writer, used to the full.
 
 usage: encode.py [--passfile F] [--keyfile F] [--recovery-file F] [--chunk-log2 N]
-                 [--left-open N] [--seed N [--settled]] SOURCE VAULT
+                 [--left-open N] [--seed N] SOURCE VAULT
 
 VAULT must be empty or not exist. It gets a slot for the passphrase, one for the key file, one
 for both if both are given, and one for a recovery code, which is written to F. SOURCE is any
@@ -14,8 +14,7 @@ writer does by chance whatever it may: directories with an id of another place a
 or two records, pins left from earlier, entries under the place of a pinned directory, side files
 without an entry, generations of any size, holes stored as holes, as zero bytes or as chunks, and
 slots that nobody here can open. ANYBODY CAN COMPUTE THE KEYS OF SUCH A VAULT. --left-open leaves N
-regular files unsealed, in one of the ways that a crash or a copy leaves behind. With --settled
-all names of a pinned directory stand under the pin's id, and files left open have OPEN set.
+regular files unsealed, in one of the ways that a crash or a copy leaves behind.
 
 What was done is printed as JSON. Exit codes: 0 all is in the vault; 1 something is not; 64 wrong
 usage. Sections are those of docs/FORMAT.md. Needs what keepfs_format needs.
@@ -50,8 +49,8 @@ class Parser(argparse.ArgumentParser):
 class Choices:
     """Random bytes, and with a seed everything else that a writer may decide."""
 
-    def __init__(self, seed: "int | None", chunk: int, settled: bool):
-        self.free, self.settled = seed is not None, settled
+    def __init__(self, seed: "int | None", chunk: int):
+        self.free = seed is not None
         self.r = random.Random(seed)
         self.chunk = chunk
         self.done: "dict[str, int]" = {}
@@ -143,8 +142,7 @@ class Contents:
     def unsealed(self, size: int, birth: bytes) -> bytes:
         """The fields of a file that a crash left, or that was copied while it grew."""
         r, sparse = self.choices.r, f.SPARSE if self.holes else 0
-        grown = size > 0 and not self.choices.settled
-        how = r.choice(("never sealed", "open", "open, SPARSE", "grown" if grown else "open"))
+        how = r.choice(("never sealed", "open", "open, SPARSE", "grown" if size > 0 else "open"))
         self.choices.count(f"unsealed: {how}")
         if how == "never sealed":
             return f.sealed_fields(f.OPEN | sparse, 1, 0, bytes(16), birth, 0)
@@ -260,7 +258,7 @@ class Encoder:
 
     def early(self, d: Directory) -> bool:
         """Whether a name was created before the pin of its directory came."""
-        if d.place == d.dir_id or self.choices.settled:
+        if d.place == d.dir_id:
             return False
         return self.choices.one_in(4, "entry under the place of a pinned directory")
 
@@ -408,7 +406,7 @@ def write_slots(directory: int, secrets: Secrets, choices: Choices, vmk: bytes, 
 # ---- The command
 
 def encode(arguments: argparse.Namespace) -> int:
-    choices = Choices(arguments.seed, 1 << arguments.chunk_log2, arguments.settled)
+    choices = Choices(arguments.seed, 1 << arguments.chunk_log2)
     recovery = choices.bytes(32) if arguments.recovery_file else None
     secrets = Secrets(arguments.passfile, arguments.keyfile, recovery)
     os.makedirs(arguments.VAULT, 0o700, exist_ok=True)
@@ -442,7 +440,6 @@ def main() -> int:
     parser.add_argument("--chunk-log2", type=int, default=12, choices=range(12, 21))
     parser.add_argument("--left-open", type=int, default=0)
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--settled", action="store_true")
     parser.add_argument("SOURCE")
     parser.add_argument("VAULT")
     try:

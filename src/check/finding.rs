@@ -108,6 +108,9 @@ pub enum Trouble {
     /// A side file without its entry.
     #[error("it holds a long name whose file is gone, or is still to arrive")]
     OrphanedSideFile,
+    /// A second object of the same name.
+    #[error("another object of the same name is shown instead of it")]
+    Hidden,
     /// A file of keepfs that is of no use any more.
     #[error("it was left by an interrupted keepfs or a sync client")]
     Leftover,
@@ -134,6 +137,7 @@ impl Trouble {
         match self {
             Self::IdlePin
             | Self::ConflictCopy { .. }
+            | Self::Hidden
             | Self::OrphanedSideFile
             | Self::Leftover
             | Self::ClientTemp
@@ -188,6 +192,7 @@ impl Trouble {
             Self::Link(_) => "link",
             Self::Attribute(_) => "attribute",
             Self::ConflictCopy { .. } => "conflict-copy",
+            Self::Hidden => "hidden",
             Self::OrphanedSideFile => "orphaned-side-file",
             Self::Leftover => "leftover",
             Self::ClientTemp => "client-temp",
@@ -227,6 +232,7 @@ impl Trouble {
             Self::ConflictCopy { .. } => {
                 "rename it over the original on the backing to see it, or delete it"
             }
+            Self::Hidden => "rename the one that is shown to see it; two devices made both",
             Self::ClientTemp => "the sync client will see to it",
             Self::Foreign => "move it out of the vault if it is yours",
         }

@@ -82,6 +82,7 @@ impl Checker<'_> {
         if pin == PinStanding::Elsewhere && opened > 0 {
             self.report(at, Trouble::IdlePin);
         }
+        self.hidden(dir, at, &entries);
         let tasks = entries
             .into_iter()
             .filter_map(|entry| self.entry(dir, at, entry, told_apart));
@@ -89,6 +90,35 @@ impl Checker<'_> {
         let (files, dirs): (Vec<Task>, Vec<Task>) =
             tasks.partition(|task| matches!(task, Task::File { .. }));
         self.tasks.push(dirs.into_iter().chain(files).collect());
+    }
+
+    /// Names what stands under the place although the same name stands under
+    /// the id too.
+    fn hidden(&self, dir: &VaultDir, at: &Place, entries: &[Audited]) {
+        let named = |wanted: Under| {
+            entries
+                .iter()
+                .filter_map(move |entry| match &entry.meaning {
+                    Meaning::Object { name, under } if *under == wanted => Some((entry, name)),
+                    Meaning::Object { .. }
+                    | Meaning::Undecryptable
+                    | Meaning::NoSideFile
+                    | Meaning::WrongSideFile
+                    | Meaning::ConflictCopy { .. }
+                    | Meaning::SideFile
+                    | Meaning::OrphanedSideFile
+                    | Meaning::Internal
+                    | Meaning::Leftover
+                    | Meaning::ClientTemp
+                    | Meaning::Foreign => None,
+                })
+        };
+        for (entry, name) in named(Under::Place) {
+            let shown = dir.lookup(self.vault, name);
+            if shown.is_ok_and(|shown| shown.is_some_and(|shown| shown.entry != entry.entry)) {
+                self.report(&at.child(&entry.entry, Some(name)), Trouble::Hidden);
+            }
+        }
     }
 
     /// Examines one entry; what takes longer becomes a task. `told_apart`:

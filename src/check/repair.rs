@@ -269,6 +269,7 @@ impl Planner<'_, '_> {
             | Trouble::Unreadable(_)
             | Trouble::IdlePin
             | Trouble::ConflictCopy { .. }
+            | Trouble::Hidden
             | Trouble::OrphanedSideFile
             | Trouble::Leftover
             | Trouble::ClientTemp

@@ -116,6 +116,7 @@ fn is_damaged(finding: &Finding) -> bool {
         | Trouble::Link(_)
         | Trouble::Attribute(_)
         | Trouble::ConflictCopy { .. }
+        | Trouble::Hidden
         | Trouble::OrphanedSideFile
         | Trouble::Leftover
         | Trouble::ClientTemp

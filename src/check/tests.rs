@@ -327,3 +327,29 @@ fn a_torn_end_is_in_the_quarantine_before_it_is_cut() {
         }
     }
 }
+
+#[test]
+fn of_two_objects_of_one_name_the_one_not_shown_is_named() {
+    let world = world();
+    let (root, vault) = (world.vault.root_dir(), &world.vault);
+    let dir = child(&world, "dir");
+    let other = child(&world, "new").id();
+    dir.restore_pin(vault, other).unwrap();
+    assert!(is_whole(&look(&world)));
+    let cipher_name = vault.keys().cipher_name(other, &name("file"));
+    let store = dir.store().create_file(&cipher_name, 0o644).unwrap();
+    let file = File::create(vault, store, other).unwrap();
+    file.seal().unwrap();
+    let report = look(&world);
+    let [finding] = report.findings.as_slice() else {
+        panic!("{:?}", report.findings);
+    };
+    assert!(matches!(finding.trouble, Trouble::Hidden));
+    assert_eq!(finding.plain_path.as_deref(), Some(&b"dir/file"[..]));
+    let hidden = root.lookup(vault, &name("dir")).unwrap().unwrap();
+    assert!(finding.cipher_path.starts_with(hidden.entry.bytes()));
+    assert_eq!(
+        contents_of(&world, &child(&world, "dir"), "file"),
+        Some(Vec::new())
+    );
+}

@@ -11,16 +11,22 @@
 //!    before the rename leaves the old record (or the old place) in force, one
 //!    after it the new; the record of the place it is not at opens nothing.
 //!    A record of any other place is dropped by this.
-//! 4. An entry that reached a directory of rule 2 during the rename is found
+//! 4. Names in it that stand under its place, because they were made before its
+//!    pin was known, are brought under its id first: they would open under
+//!    neither afterwards. A directory among them is pinned, empty or not, as
+//!    somebody may have it open and create in it under the id it had.
+//! 5. An entry that reached a directory of rule 2 during the rename is found
 //!    by looking again afterwards, and pinned then.
 //!
 //! An exchange does this for both sides. The root never moves.
 
-use super::{DirError, Resolved, VaultDir, pins};
+use std::sync::Arc;
+
+use super::{DirError, Meaning, Resolved, Under, VaultDir, pins};
 use crate::codec::names::PinFile;
-use crate::name::PlainName;
-use crate::store::StoreDir;
-use crate::types::{DirId, FileKind, RenameMode};
+use crate::name::{PlainName, RawName};
+use crate::store::{StoreDir, entry_of};
+use crate::types::{DirId, FileKind, RenameMode, SetTime};
 use crate::vault::Vault;
 
 /// Where a directory is after it moved.
@@ -106,6 +112,10 @@ impl VaultDir {
         let pin = pins::read_as_owner(&dir)?;
         let record_here = pin.opens_at(vault, here)?;
         let id = record_here.unwrap_or(here);
+        if id != here {
+            let dir = self.store.open_dir(&entry)?;
+            Self::new(Arc::new(dir), here, id).gather(vault)?;
+        }
         let found_there = pin.id_at(vault, there)?;
         let arriving_as = |id, unpinned| {
             let moved = Moved { place: there, id };
@@ -127,10 +137,66 @@ impl VaultDir {
             unpinned,
         }))
     }
+
+    /// Rule 4: brings the names under the place under the id. One that is not
+    /// shown, because the same name stands under the id too, stays.
+    fn gather(&self, vault: &Vault) -> Result<(), DirError> {
+        let before = self.store.stat_itself()?;
+        let mut gathered = false;
+        for found in self.audit(vault)? {
+            let Meaning::Object {
+                name,
+                under: Under::Place,
+            } = found.meaning
+            else {
+                continue;
+            };
+            let new = vault.keys().cipher_name(self.id, &name);
+            if self.store.stat(&entry_of(&new)).is_ok() {
+                continue;
+            }
+            if found.kind == Some(FileKind::Directory) {
+                self.pin_as_it_is(vault, &found.entry, &name)?;
+            }
+            self.store
+                .rename(&found.entry, &self.store, &new, RenameMode::NoReplace)?;
+            gathered = true;
+        }
+        if gathered {
+            // Its contents are the same to people.
+            let itself = self.store.itself()?;
+            itself.set_times(SetTime::Omit, SetTime::At(before.mtime))?;
+        }
+        Ok(())
+    }
+
+    /// Pins a directory whose name is about to come from the place under the
+    /// id, for both.
+    fn pin_as_it_is(
+        &self,
+        vault: &Vault,
+        entry: &RawName,
+        name: &PlainName,
+    ) -> Result<(), DirError> {
+        let keys = vault.keys();
+        let here = keys.place(self.place, name);
+        let there = keys.place(self.id, name);
+        let dir = self.store.open_dir(entry)?;
+        let record_here = pins::read_as_owner(&dir)?.opens_at(vault, here)?;
+        let id = record_here.unwrap_or(here);
+        if id != here {
+            Self::new(Arc::new(self.store.open_dir(entry)?), here, id).gather(vault)?;
+        }
+        let current = record_here.map(|id| keys.seal_pin(here, id));
+        Ok(pins::write(
+            &dir,
+            &PinFile::new(current, keys.seal_pin(there, id)),
+        )?)
+    }
 }
 
 impl Departure {
-    /// Rule 4. The rename has happened and is told as done, whatever fails
+    /// Rule 5. The rename has happened and is told as done, whatever fails
     /// here: entries that arrived then count as not decryptable.
     pub(super) fn arrive(self, vault: &Vault) -> Moved {
         let Some(id) = self.unpinned else {

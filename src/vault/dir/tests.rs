@@ -12,6 +12,8 @@ use crate::sys::fs::mutation::faults::{Plan, Scope, arm};
 use crate::types::{FileKind, RenameMode, Time};
 use crate::vault::tests::World;
 
+mod gathered;
+
 fn name(text: &str) -> PlainName {
     PlainName::new(text.as_bytes()).unwrap()
 }
