@@ -106,11 +106,9 @@ impl<'a> Directories<'a> {
         match self.identity(&dir).ok()? {
             Identity::NeedsNone | Identity::Unknown => None,
             known @ (Identity::Stated(..) | Identity::Guessed(..)) => {
-                match self.pin(&dir, path, known) {
-                    // Its own names are here too: the others are strays.
-                    Remedy::SetAsideCopy { .. } => None,
-                    remedy => Some(remedy),
-                }
+                // Its own names are here too: what is another's are strays.
+                let remedy = self.pin(&dir, path, known);
+                (!remedy.takes_out()).then_some(remedy)
             }
         }
     }
