@@ -56,7 +56,7 @@ pub enum Command {
     Unmount(UnmountArgs),
     /// Show what a vault says about itself; needs no passphrase
     Info(InfoArgs),
-    /// Look whether a vault is whole; needs no mount and changes nothing
+    /// Look whether a vault is whole, and repair it; needs no mount
     Check(CheckArgs),
     /// List what is in a vault; needs no mount
     Ls(inside::LsArgs),
@@ -238,8 +238,9 @@ whole, and with 25 if something could not be read.
 --repair shows what could be done, and with --yes does it and checks again: files
 that a crash left open are sealed, directories get their lost keepfs.dir back, what
 was moved on the backing is moved home, and what cannot be repaired is moved to a
-quarantine beside the vault. Nothing is deleted. --salvage writes whatever still
-authenticates of damaged files into DIR, as plaintext, with a list of the gaps.
+quarantine beside the vault. Nothing is deleted. What a repair brings to light is
+shown and left for the next one. --salvage writes whatever still authenticates of
+damaged files into DIR, as plaintext, with a list of the gaps.
 
 Examples:
   keepfs check ~/Sync/private
