@@ -21,7 +21,7 @@ use crate::tools::PlainPath;
 use crate::tools::transfer::ends::{
     Place, TransferError, export as copy_out, import as copy_in, measure_export, measure_import,
 };
-use crate::tools::transfer::{Compare, Existing, Failure, How, Report, Run, Trouble};
+use crate::tools::transfer::{Compare, Existing, Failure, How, Privileges, Report, Run, Trouble};
 use crate::vault::Vault;
 
 /// Why a copy that was carried out is no success.
@@ -93,8 +93,14 @@ pub fn export(words: &ExportArgs) -> anyhow::Result<()> {
         path: &path,
     };
     let to = printable(words.to.as_os_str());
+    let privileges = if words.privileged {
+        Privileges::Keep
+    } else {
+        Privileges::Drop
+    };
     carry_out(
         &words.how,
+        privileges,
         || measure_export(&vault, &from),
         |how, bar| copy_out(place, &from, &words.to, how, &|bytes| bar.inc(bytes)),
     )
@@ -117,6 +123,7 @@ pub fn import(words: &ImportArgs) -> anyhow::Result<()> {
     let from = printable(words.from.as_os_str());
     carry_out(
         &words.how,
+        Privileges::Keep,
         || measure_import(&words.from, place),
         |how, bar| copy_in(&words.from, place, &to, how, &|bytes| bar.inc(bytes)),
     )
@@ -156,13 +163,14 @@ fn refuse_own_mount(vault: &Path, to: &Path) -> Result<(), TransferFailed> {
 
 fn carry_out(
     words: &TransferArgs,
+    privileges: Privileges,
     measure: impl FnOnce() -> Result<u64, TransferError>,
     copy: impl FnOnce(How, &ProgressBar) -> Result<Report, TransferError>,
 ) -> anyhow::Result<()> {
     if let Err(error) = process::raise_descriptor_limit() {
         tracing::debug!("the limit on open files stays low: {error}");
     }
-    let how = how(words);
+    let how = how(words, privileges);
     let start = Instant::now();
     let bar = if io::stderr().is_terminal() {
         let waiting = Waiting::begin("Counting");
@@ -184,8 +192,9 @@ fn carry_out(
     Ok(conclude(report)?)
 }
 
-fn how(words: &TransferArgs) -> How {
+fn how(words: &TransferArgs, privileges: Privileges) -> How {
     How {
+        privileges,
         existing: if words.overwrite {
             Existing::Replace
         } else {

@@ -69,9 +69,21 @@ pub enum Run {
     Dry,
 }
 
+/// What becomes of set-ID bits of files, and of device nodes. The storage
+/// could have set either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privileges {
+    /// Bits are dropped, devices left out and reported.
+    Drop,
+    /// They are kept.
+    Keep,
+}
+
 /// How to copy.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
+    /// What becomes of set-ID bits and devices.
+    pub privileges: Privileges,
     /// What happens to what is there and differs.
     pub existing: Existing,
     /// When a file counts as equal.
@@ -123,6 +135,9 @@ pub enum Trouble {
     /// Entries of a directory of which not even the name is known.
     #[error("{0} names in it do not open; keepfs check says which")]
     NamesLost(u64),
+    /// A device node, and those were not asked for.
+    #[error("is a device node, which the storage could have made; --privileged copies it")]
+    Device,
     /// Something that Linux does not have.
     #[error("is of an unknown kind")]
     UnknownKind,
@@ -142,6 +157,7 @@ impl Trouble {
             | Self::Differs
             | Self::OtherKind(_)
             | Self::Changed
+            | Self::Device
             | Self::UnknownKind
             | Self::Stopped => false,
         }
@@ -161,6 +177,7 @@ impl Trouble {
             | Self::Changed
             | Self::Attribute(_)
             | Self::NamesLost(_)
+            | Self::Device
             | Self::UnknownKind
             | Self::Stopped => false,
         }

@@ -216,7 +216,7 @@ fn a_tree_is_the_same_imported_mounted_and_exported() {
     assert_eq!(described(&place.point()), wanted);
     place.run(&["unmount", "m"]).done();
     let before = snapshot(&place.vault());
-    with_key(&place, &["export", "v", "out"]).done();
+    with_key(&place, &["export", "--privileged", "v", "out"]).done();
     assert_eq!(snapshot(&place.vault()), before);
     let out = place.root().join("out");
     assert_eq!(described(&out), wanted);
@@ -227,8 +227,11 @@ fn a_tree_is_the_same_imported_mounted_and_exported() {
     // Into a directory that has its ACL already.
     fs::write(src.join("dir/inside"), "new").unwrap();
     set_times(&src.join("dir/inside"), (1, 2), (3, 4));
-    for words in [["import", "src", "v"], ["export", "v", "out"]] {
-        let (code, report) = json(&place, &[&words[..], &["--overwrite"]].concat());
+    for words in [
+        &["import", "src", "v"][..],
+        &["export", "--privileged", "v", "out"],
+    ] {
+        let (code, report) = json(&place, &[words, &["--overwrite"]].concat());
         assert_eq!((code, failures(&report)), (0, vec![]));
         let copied = (&report["files"], &report["hard_links"]);
         assert_eq!(copied, (&1.into(), &2.into()), "{words:?}");
@@ -239,8 +242,15 @@ fn a_tree_is_the_same_imported_mounted_and_exported() {
     for words in [
         &["import", "src", "v"][..],
         &["import", "--checksum", "src", "v"],
-        &["export", "v", "out"],
-        &["export", "--checksum", "--overwrite", "v", "out"],
+        &["export", "--privileged", "v", "out"],
+        &[
+            "export",
+            "--privileged",
+            "--checksum",
+            "--overwrite",
+            "v",
+            "out",
+        ],
     ] {
         let (code, report) = json(&place, words);
         assert_eq!((code, &report["files"]), (0, &0.into()), "{words:?}");
@@ -249,6 +259,43 @@ fn a_tree_is_the_same_imported_mounted_and_exported() {
     }
     assert_eq!(described(&out), wanted);
     with_key(&place, &["check", "v"]).done();
+}
+
+#[test]
+fn what_the_storage_could_have_privileged_is_not_exported_so() {
+    let place = filled();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let set = |path: &Path, mode: u32| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(&backing(&place, "file"), 0o6755);
+    set(&backing(&place, "dir"), 0o2755);
+    with_key(&place, &["export", "v", "out"]).done();
+    let out = place.root().join("out");
+    assert_eq!(mode(&out.join("file")), 0o755);
+    assert_eq!(mode(&out.join("dir")), 0o2755, "new files take its group");
+    with_key(&place, &["export", "--privileged", "v:file", "one"]).done();
+    assert_eq!(mode(&place.root().join("one/file")), 0o6755);
+    if !is_root() {
+        println!("passed over: only root makes device nodes");
+        return;
+    }
+    let entry = backing(&place, "twin");
+    fs::remove_file(&entry).unwrap();
+    rustix::fs::mknodat(
+        CWD,
+        &entry,
+        FileType::CharacterDevice,
+        Mode::RUSR,
+        rustix::fs::makedev(1, 3),
+    )
+    .unwrap();
+    let (code, report) = json(&place, &["export", "v", "again"]);
+    assert_eq!(code, code::NOT_ALL_COPIED);
+    assert_eq!(failures(&report).len(), 1, "{report}");
+    assert!(!place.root().join("again/twin").exists());
+    with_key(&place, &["export", "--privileged", "v:twin", "node"]).done();
+    assert!(place.root().join("node/twin").exists());
 }
 
 #[test]

@@ -21,8 +21,9 @@ followed. Each file appears in DIR whole; when the command ends well, everything
 on the disk. Run it again after an interruption: what is there and equal by size and
 time is passed over. Nothing in DIR is ever removed.
 
-Modes, owners and device nodes are as the storage shows them, which could have
-changed them: as root, look before you trust set-ID files from somewhere else.
+Modes and owners are as the storage shows them, which could have changed them. So
+set-user-ID and set-group-ID bits of files are dropped and device nodes left out, as a
+mount ignores them; --privileged keeps both.
 
 What is damaged is named and left out, the rest is copied, and the exit code is 24.
 Where anything else could not be copied, it is 27.
@@ -39,6 +40,9 @@ pub struct ExportArgs {
     /// Where to copy it to
     #[arg(value_name = "DIR")]
     pub to: PathBuf,
+    /// Keep set-ID bits and device nodes
+    #[arg(long)]
+    pub privileged: bool,
     /// How to copy.
     #[command(flatten)]
     pub how: TransferArgs,

@@ -20,6 +20,7 @@ use crate::tools::PlainPath;
 use crate::vault::{InitOptions, LockedVault, SlotChoice, Vault, init};
 
 const HOW: How = How {
+    privileges: Privileges::Keep,
     existing: Existing::Keep,
     compare: Compare::Times,
     run: Run::Real,

@@ -143,6 +143,11 @@ impl Look {
             attributes,
         }
     }
+
+    /// Without the bits that make a program run as its owner or group.
+    pub(super) fn drop_set_id(&mut self) {
+        self.perm &= !(SUID | SGID);
+    }
 }
 
 /// What is begun in a target directory, other than a regular file.

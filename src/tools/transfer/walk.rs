@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::contents::{Told, Written};
 use super::tree::{Attribute, Attributes, Begin, Listing, Look, Tree, TreeError};
-use super::{Compare, Engine, Existing, Job, Linked, Run, Task, Trouble};
+use super::{Compare, Engine, Existing, Job, Linked, Privileges, Run, Task, Trouble};
 use crate::name::PlainName;
 use crate::sys::fs::Stat;
 use crate::tools::kind_in_words;
@@ -257,6 +257,10 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
     /// Copies anything that is no directory.
     fn object(&self, job: &JobOf<S, T>, name: &PlainName, item: &Stat) -> Result<Outcome, Trouble> {
         let kind = item.kind().ok_or(Trouble::UnknownKind)?;
+        let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
+        if is_device && self.how.privileges == Privileges::Drop {
+            return Err(Trouble::Device);
+        }
         let size = match kind {
             FileKind::Regular => item.size,
             FileKind::Directory
@@ -399,7 +403,10 @@ impl<S: Tree, T: Tree> Engine<'_, S, T> {
             }
         }?;
         let path = job.path_of(name);
-        let look = Look::new(&made.stat, self.known(&path, made.attributes));
+        let mut look = Look::new(&made.stat, self.known(&path, made.attributes));
+        if self.how.privileges == Privileges::Drop {
+            look.drop_set_id();
+        }
         match self.target.dress(dir, &made.draft, &look) {
             Ok(lost) => self.without(&path, lost),
             Err(error) => {
