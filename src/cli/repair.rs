@@ -82,6 +82,9 @@ pub struct JsonStep {
     plain_path: Option<String>,
     remedy: &'static str,
     what: String,
+    /// Where it goes, what it is exchanged with, or whose names it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
     done: bool,
     /// Why it could not be carried out.
     error: Option<String>,
@@ -279,6 +282,7 @@ impl Repaired {
             plain_path: step.plain_path.as_deref().map(path),
             remedy: step.remedy.word(),
             what: step.remedy.to_string(),
+            target: step.remedy.target().map(path),
             done: matches!(done, Done::Carried),
             error: match done {
                 Done::Planned | Done::Carried => None,

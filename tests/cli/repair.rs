@@ -376,6 +376,7 @@ fn a_directory_is_never_made_to_show_another_ones_contents() {
         copy_tree(&backing(p, "private"), &public);
     });
     assert_eq!((code, remedies(&report)), (code::DONE, vec!["set-aside"]));
+    assert_eq!(report["repair"][0]["target"], "private");
     let what = report["repair"][0]["what"].as_str().unwrap();
     assert!(what.contains("holds the names of private"), "{what}");
     cat(&place, "public/one").failed(code::NO_SUCH_OBJECT, &[]);

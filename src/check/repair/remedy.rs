@@ -91,6 +91,25 @@ impl Remedy {
         }
     }
 
+    /// The path or name in plain that it concerns beside the object: where it
+    /// goes, what it is exchanged with, whose names it holds.
+    #[must_use]
+    pub fn target(&self) -> Option<&[u8]> {
+        match self {
+            Self::Exchange { plain_path, .. } => plain_path.as_deref(),
+            Self::MoveHome { plain_path, .. } => Some(plain_path),
+            Self::NewName { name } => Some(name.bytes()),
+            Self::SetAsideCopy { of } => Some(of),
+            Self::Seal
+            | Self::SealWithoutEnd { .. }
+            | Self::CutExtra { .. }
+            | Self::Pin { .. }
+            | Self::DropPin
+            | Self::DropAttributes
+            | Self::SetAside => None,
+        }
+    }
+
     /// Whether it takes the object out of the vault, which is the last resort.
     #[must_use]
     pub fn takes_out(&self) -> bool {
