@@ -164,6 +164,20 @@ pub fn unmount(point: &Path, how: Detach, slow: impl FnOnce()) -> Result<Unmount
         }
         Ok(()) | Err(_) => {}
     }
+    let table = || {
+        table::read().map_err(|error| UnmountError::Io {
+            point: point.to_owned(),
+            error,
+        })
+    };
+    // Looked for beforehand: afterwards the kernel may give the device number
+    // to a mount that is made at that moment.
+    let is_same = |other: &MountEntry| other.device == entry.device && other.id != entry.id;
+    let elsewhere: Vec<u64> = table()?
+        .iter()
+        .filter(|e| is_same(e))
+        .map(|e| e.id)
+        .collect();
     match detach(point, how) {
         Ok(()) => {}
         Err(MountError::Busy) => {
@@ -174,11 +188,8 @@ pub fn unmount(point: &Path, how: Detach, slow: impl FnOnce()) -> Result<Unmount
         }
         Err(error) => return Err(mount(error)),
     }
-    let rest = table::read().map_err(|error| UnmountError::Io {
-        point: point.to_owned(),
-        error,
-    })?;
-    if rest.iter().any(|other| other.device == entry.device) {
+    let is_left = |other: &MountEntry| is_same(other) && elsewhere.contains(&other.id);
+    if !elsewhere.is_empty() && table()?.iter().any(is_left) {
         return Ok(Unmounted::MountedElsewhere);
     }
     let Ok(watch) = watch else {
