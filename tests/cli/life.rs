@@ -448,3 +448,30 @@ fn what_cannot_be_written_is_said_at_unmount() {
     wait_for_end(daemon);
     assert!(place.entry().is_none());
 }
+
+#[test]
+fn a_mount_that_is_bound_elsewhere_lives_on_there() {
+    if !is_root() {
+        println!("passed over: only root makes bind mounts");
+        return;
+    }
+    let place = Place::new();
+    place.unlock(&["mount", "v", "m"]).done();
+    std::fs::write(place.point().join("file"), "text").unwrap();
+    let other = place.root().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let bound = std::process::Command::new("mount")
+        .arg("--bind")
+        .args([place.point(), other.clone()])
+        .status();
+    assert!(bound.unwrap().success());
+    let ran = place.run(&["unmount", "m"]);
+    assert_eq!(ran.code, code::DONE, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("still mounted elsewhere"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(std::fs::read(other.join("file")).unwrap(), b"text");
+    place.run(&["unmount", "other"]).done();
+}
