@@ -95,25 +95,11 @@ impl Checker<'_> {
     /// Names what stands under the place although the same name stands under
     /// the id too.
     fn hidden(&self, dir: &VaultDir, at: &Place, entries: &[Audited]) {
-        let named = |wanted: Under| {
-            entries
-                .iter()
-                .filter_map(move |entry| match &entry.meaning {
-                    Meaning::Object { name, under } if *under == wanted => Some((entry, name)),
-                    Meaning::Object { .. }
-                    | Meaning::Undecryptable
-                    | Meaning::NoSideFile
-                    | Meaning::WrongSideFile
-                    | Meaning::ConflictCopy { .. }
-                    | Meaning::SideFile
-                    | Meaning::OrphanedSideFile
-                    | Meaning::Internal
-                    | Meaning::Leftover
-                    | Meaning::ClientTemp
-                    | Meaning::Foreign => None,
-                })
-        };
-        for (entry, name) in named(Under::Place) {
+        let under_place = entries.iter().filter_map(|entry| {
+            let (name, under) = entry.meaning.object()?;
+            (under == Under::Place).then_some((entry, name))
+        });
+        for (entry, name) in under_place {
             let shown = dir.lookup(self.vault, name);
             if shown.is_ok_and(|shown| shown.is_some_and(|shown| shown.entry != entry.entry)) {
                 self.report(&at.child(&entry.entry, Some(name)), Trouble::Hidden);
@@ -131,20 +117,8 @@ impl Checker<'_> {
         entry: Audited,
         told_apart: bool,
     ) -> Option<Task> {
-        let name = match &entry.meaning {
-            Meaning::Object { name, .. } => Some(name.clone()),
-            Meaning::Undecryptable
-            | Meaning::NoSideFile
-            | Meaning::WrongSideFile
-            | Meaning::ConflictCopy { .. }
-            | Meaning::SideFile
-            | Meaning::OrphanedSideFile
-            | Meaning::Internal
-            | Meaning::Leftover
-            | Meaning::ClientTemp
-            | Meaning::Foreign => None,
-        };
-        let place = at.child(&entry.entry, name.as_ref());
+        let name = entry.meaning.object().map(|(name, _)| name);
+        let place = at.child(&entry.entry, name);
         let trouble = match entry.meaning {
             Meaning::Object { name, under } => {
                 return self.object(dir, (name, under), entry.entry, entry.kind, place);

@@ -25,7 +25,7 @@ use crate::store::quarantine::{Deed, Kept, Quarantine, Reason};
 use crate::store::{StoreDir, StoreFile, StoreNode};
 use crate::types::{Access, DirId, FileKind, PlainLen};
 use crate::vault::Vault;
-use crate::vault::dir::{DirError, Meaning, Under, VaultDir};
+use crate::vault::dir::{DirError, Under, VaultDir};
 use crate::vault::file::settle::Unfinished;
 use crate::vault::file::{Damage, File, FileError};
 
@@ -84,19 +84,7 @@ impl Spot {
         while let Some(part) = parts.next() {
             let entry = RawName::new(part);
             let meaning = parent.meaning_of(vault, &entry)?.ok_or(RepairError::Gone)?;
-            let name = match meaning {
-                Meaning::Object { name, under } => Some((name, under)),
-                Meaning::Undecryptable
-                | Meaning::NoSideFile
-                | Meaning::WrongSideFile
-                | Meaning::ConflictCopy { .. }
-                | Meaning::SideFile
-                | Meaning::OrphanedSideFile
-                | Meaning::Internal
-                | Meaning::Leftover
-                | Meaning::ClientTemp
-                | Meaning::Foreign => None,
-            };
+            let name = meaning.object().map(|(name, under)| (name.clone(), under));
             if parts.peek().is_none() {
                 let kind = parent.store().stat(&entry)?.kind();
                 return Ok(Self::Entry {
@@ -119,35 +107,31 @@ impl Spot {
         }
     }
 
-    fn open_dir(&self, vault: &Vault) -> Result<VaultDir, RepairError> {
+    /// The entry with the name that it opened as.
+    fn named(&self) -> Result<(&VaultDir, &RawName, (&PlainName, Under)), RepairError> {
         match self {
-            Self::Root(dir) => Ok(dir.clone()),
+            Self::Root(_) | Self::Entry { name: None, .. } => Err(RepairError::Gone),
             Self::Entry {
                 parent,
                 entry,
-                name,
+                name: Some((name, under)),
                 ..
-            } => {
-                let (name, under) = name.as_ref().ok_or(RepairError::Gone)?;
-                Ok(parent.open_entry(vault, entry, (name, *under))?)
-            }
+            } => Ok((parent, entry, (name, *under))),
         }
+    }
+
+    fn open_dir(&self, vault: &Vault) -> Result<VaultDir, RepairError> {
+        if let Self::Root(dir) = self {
+            return Ok(dir.clone());
+        }
+        let (parent, entry, name) = self.named()?;
+        Ok(parent.open_entry(vault, entry, name)?)
     }
 
     /// The directory at this path without its pin; the root has none.
     fn unpinned_dir(&self, vault: &Vault) -> Result<VaultDir, RepairError> {
-        match self {
-            Self::Root(_) => Err(RepairError::Gone),
-            Self::Entry {
-                parent,
-                entry,
-                name,
-                ..
-            } => {
-                let (name, under) = name.as_ref().ok_or(RepairError::Gone)?;
-                Ok(parent.open_entry_unpinned(vault, entry, (name, *under))?)
-            }
-        }
+        let (parent, entry, name) = self.named()?;
+        Ok(parent.open_entry_unpinned(vault, entry, name)?)
     }
 
     fn open_file(&self, vault: &Vault) -> Result<File, RepairError> {

@@ -62,6 +62,26 @@ pub enum Meaning {
     Foreign,
 }
 
+impl Meaning {
+    /// The plain name of an object of the vault, and what it opened under.
+    #[must_use]
+    pub fn object(&self) -> Option<(&PlainName, Under)> {
+        match self {
+            Self::Object { name, under } => Some((name, *under)),
+            Self::Undecryptable
+            | Self::NoSideFile
+            | Self::WrongSideFile
+            | Self::ConflictCopy { .. }
+            | Self::SideFile
+            | Self::OrphanedSideFile
+            | Self::Internal
+            | Self::Leftover
+            | Self::ClientTemp
+            | Self::Foreign => None,
+        }
+    }
+}
+
 /// Which id of a directory a name opened under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Under {

@@ -22,7 +22,7 @@
 
 use std::sync::Arc;
 
-use super::{DirError, Meaning, Resolved, Under, VaultDir, pins};
+use super::{DirError, Resolved, Under, VaultDir, pins};
 use crate::codec::names::PinFile;
 use crate::name::{PlainName, RawName};
 use crate::store::{StoreDir, entry_of};
@@ -144,19 +144,15 @@ impl VaultDir {
         let before = self.store.stat_itself()?;
         let mut gathered = false;
         for found in self.audit(vault)? {
-            let Meaning::Object {
-                name,
-                under: Under::Place,
-            } = found.meaning
-            else {
+            let Some((name, Under::Place)) = found.meaning.object() else {
                 continue;
             };
-            let new = vault.keys().cipher_name(self.id, &name);
+            let new = vault.keys().cipher_name(self.id, name);
             if self.store.stat(&entry_of(&new)).is_ok() {
                 continue;
             }
             if found.kind == Some(FileKind::Directory) {
-                self.pin_as_it_is(vault, &found.entry, &name)?;
+                self.pin_as_it_is(vault, &found.entry, name)?;
             }
             self.store
                 .rename(&found.entry, &self.store, &new, RenameMode::NoReplace)?;
