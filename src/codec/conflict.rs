@@ -276,11 +276,10 @@ fn hex(nibble: u8) -> u8 {
 pub fn shown_name(name: &PlainName, entry: &RawName, suffix: &[u8]) -> PlainName {
     let origin = Origin::of(suffix);
     let mut mark = MARK.to_vec();
-    for word in [origin.client.map(Client::name), origin.when.as_deref()] {
-        if let Some(word) = word {
-            mark.extend_from_slice(word.as_bytes());
-            mark.push(b' ');
-        }
+    let words = [origin.client.map(Client::name), origin.when.as_deref()];
+    for word in words.into_iter().flatten() {
+        mark.extend_from_slice(word.as_bytes());
+        mark.push(b' ');
     }
     mark.extend_from_slice(&CopyTag::of(entry).0);
     mark.push(b']');
