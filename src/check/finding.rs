@@ -111,6 +111,11 @@ pub enum Trouble {
     /// A second object of the same name.
     #[error("another object of the same name is shown instead of it")]
     Hidden,
+    /// A copy of a pin that is still of use.
+    #[error(
+        "it is a sync client's copy of the directory's pin, and names in the directory need it"
+    )]
+    PinCopy,
     /// A file of keepfs that is of no use any more.
     #[error("it was left by an interrupted keepfs or a sync client")]
     Leftover,
@@ -139,6 +144,7 @@ impl Trouble {
             | Self::ConflictCopy { .. }
             | Self::Hidden
             | Self::OrphanedSideFile
+            | Self::PinCopy
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => Loss::Nothing,
@@ -194,6 +200,7 @@ impl Trouble {
             Self::ConflictCopy { .. } => "conflict-copy",
             Self::Hidden => "hidden",
             Self::OrphanedSideFile => "orphaned-side-file",
+            Self::PinCopy => "pin-copy",
             Self::Leftover => "leftover",
             Self::ClientTemp => "client-temp",
             Self::Foreign => "foreign",
@@ -216,6 +223,10 @@ impl Trouble {
             Self::NoSideFile | Self::WrongSideFile => {
                 "wait for the sync client, or put the side file back from a backup; --repair \
                  gives it a new name"
+            }
+            Self::PinCopy => {
+                "two directories were merged: leave it, or rename the directory in a mount, which \
+                 brings all that is in it under one pin"
             }
             Self::IdlePin | Self::Leftover | Self::OrphanedSideFile => "it does no harm",
             Self::File(_) if self.loss() == Loss::Whole => {

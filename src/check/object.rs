@@ -67,6 +67,7 @@ impl Checker<'_> {
                 | Meaning::SideFile
                 | Meaning::OrphanedSideFile
                 | Meaning::Internal
+                | Meaning::PinCopy
                 | Meaning::Leftover
                 | Meaning::ClientTemp
                 | Meaning::Foreign => {}
@@ -133,6 +134,7 @@ impl Checker<'_> {
                 return self.object(dir, name, entry.entry, entry.kind, place);
             }
             Meaning::OrphanedSideFile => Trouble::OrphanedSideFile,
+            Meaning::PinCopy => Trouble::PinCopy,
             Meaning::Leftover => Trouble::Leftover,
             Meaning::ClientTemp => Trouble::ClientTemp,
             Meaning::Foreign => Trouble::Foreign,

@@ -255,6 +255,7 @@ impl Planner<'_, '_> {
             | Trouble::ConflictCopy { .. }
             | Trouble::Hidden
             | Trouble::OrphanedSideFile
+            | Trouble::PinCopy
             | Trouble::Leftover
             | Trouble::ClientTemp
             | Trouble::Foreign => None,

@@ -69,8 +69,9 @@ pub struct VaultDir {
     /// Conflict copies that were seen here. A leaf: nothing is called while
     /// it is held.
     copies: Arc<Mutex<KnownCopies>>,
-    /// Ids that conflict copies of the pin state, once they were looked for.
-    more_ids: Arc<OnceLock<Box<[DirId]>>>,
+    /// Conflict copies of the pin, and the ids they state, once they were
+    /// looked for.
+    pin_copies: Arc<OnceLock<Box<[(RawName, DirId)]>>>,
 }
 
 /// An entry that was looked up.
@@ -153,7 +154,7 @@ impl VaultDir {
             id,
             confirmed: Arc::new(AtomicBool::new(false)),
             copies: Arc::default(),
-            more_ids: Arc::default(),
+            pin_copies: Arc::default(),
         }
     }
 
@@ -404,8 +405,8 @@ impl VaultDir {
     /// pin state, as far as they were looked for.
     fn ids(&self) -> Vec<DirId> {
         let mut ids = vec![self.id];
-        let more = self.more_ids.get().into_iter().flatten();
-        for id in [&self.place].into_iter().chain(more) {
+        let copies = self.pin_copies.get().into_iter().flatten();
+        for id in [&self.place].into_iter().chain(copies.map(|(_, id)| id)) {
             if !ids.contains(id) {
                 ids.push(*id);
             }

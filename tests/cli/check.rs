@@ -319,7 +319,7 @@ pub(crate) const CASES: &[Case] = &[
         },
         "conflict-copy",
         "nothing",
-        None,
+        Some("file [conflict syncthing 2026-11-22 10:10"),
         Always,
     ),
     (
@@ -380,7 +380,15 @@ fn each_kind_of_damage_is_named_with_what_is_lost() {
         );
         for (words, must) in [(&[][..], true), (&["--quick"], *seen == Always)] {
             let (code, report) = check(&place, words);
-            let found = findings(&report);
+            let mut found = findings(&report);
+            for (_, _, plain) in &mut found {
+                // The hash in a copy's name is another in each vault.
+                if let Some((known, _)) = plain.as_deref().and_then(|p| p.rsplit_once(' '))
+                    && known.contains(" [conflict ")
+                {
+                    *plain = Some(known.to_owned());
+                }
+            }
             if must {
                 assert_eq!(found, std::slice::from_ref(&expected), "{what} {words:?}");
             } else {

@@ -47,6 +47,9 @@ pub enum Meaning {
     OrphanedSideFile,
     /// A file of keepfs itself, in its place.
     Internal,
+    /// A conflict copy of the directory's pin that states an id which the pin
+    /// does not.
+    PinCopy,
     /// A file of keepfs itself that an interruption or a sync client left.
     Leftover,
     /// A temporary file of a sync client.
@@ -69,6 +72,7 @@ impl Meaning {
             | Self::SideFile
             | Self::OrphanedSideFile
             | Self::Internal
+            | Self::PinCopy
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => None,
@@ -87,6 +91,7 @@ impl Meaning {
             | Self::SideFile
             | Self::OrphanedSideFile
             | Self::Internal
+            | Self::PinCopy
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => None,
@@ -189,6 +194,8 @@ impl VaultDir {
             RawEntry::Internal => {
                 if self.is_in_its_place(vault, &raw.name) {
                     Meaning::Internal
+                } else if self.needs_pin_copy(&raw.name) {
+                    Meaning::PinCopy
                 } else {
                     Meaning::Leftover
                 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use super::{DirError, VaultDir};
 use crate::codec::entry::{ASIDE_PREFIX, PIN_NAME, SLOTS_DIR, VAULT_FILE};
 use crate::codec::names::{PIN_RECORD_LEN, PinFile};
-use crate::name::RawName;
+use crate::name::{PlainName, RawName};
 use crate::store::{Internal, StoreDir};
 use crate::types::{Access, DirId, SetTime};
 use crate::vault::Vault;
@@ -111,13 +111,34 @@ impl VaultDir {
     /// from a pin, where they were not looked for yet: reads the directory. Any
     /// other is spared that; its copies are found when it is listed.
     pub(super) fn ids_of_a_pinned_one(&self, vault: &Vault) -> io::Result<Vec<DirId>> {
-        if self.id == self.place || self.more_ids.get().is_some() {
+        if self.id == self.place || self.pin_copies.get().is_some() {
             return Ok(Vec::new());
         }
+        self.look_if_allowed(vault)
+    }
+
+    /// [`Self::look_for_ids`]; none of a directory that may not be listed.
+    fn look_if_allowed(&self, vault: &Vault) -> io::Result<Vec<DirId>> {
         match self.look_for_ids(vault) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
             ids => ids,
         }
+    }
+
+    /// Opens a directory inside this one, as [`Self::open_child`], and looks
+    /// for conflict copies of its pin at once, so that every name in it is
+    /// found: it costs reading the directory.
+    ///
+    /// # Errors
+    /// As of [`Self::open_child`]; the directory cannot be read.
+    pub fn open_child_with_copies(
+        &self,
+        vault: &Vault,
+        name: &PlainName,
+    ) -> Result<Self, DirError> {
+        let child = self.open_child(vault, name)?;
+        child.look_if_allowed(vault)?;
+        Ok(child)
     }
 
     /// Reads the directory for copies of the pin, and returns the ids that
@@ -141,7 +162,7 @@ impl VaultDir {
         vault: &Vault,
         names: impl Iterator<Item = &'n RawName>,
     ) -> Vec<DirId> {
-        let ids = self.more_ids.get_or_init(|| {
+        let copies = self.pin_copies.get_or_init(|| {
             if self.place == vault.keys().root_dir_id() {
                 return Box::default();
             }
@@ -150,11 +171,19 @@ impl VaultDir {
             let stated = copies.into_iter().take(MOST_COPIES).filter_map(|name| {
                 let file = self.store.open_file(name, Access::Read).ok()?;
                 let bytes = file.read_head(2 * PIN_RECORD_LEN + 1).ok()?;
-                vault.keys().open_pin(self.place, &bytes).ok().flatten()
+                let id = vault.keys().open_pin(self.place, &bytes).ok()??;
+                Some((name.clone(), id))
             });
             stated.collect()
         });
-        ids.to_vec()
+        copies.iter().map(|(_, id)| *id).collect()
+    }
+
+    /// Whether an entry is a copy of the pin without which names of this
+    /// directory would not open.
+    pub(super) fn needs_pin_copy(&self, entry: &RawName) -> bool {
+        let mut copies = self.pin_copies.get().into_iter().flatten();
+        copies.any(|(name, id)| name == entry && ![self.id, self.place].contains(id))
     }
 }
 
