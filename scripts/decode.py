@@ -433,25 +433,34 @@ def is_long(entry):
 # ---- Section 12: entries that are not names
 
 TEMPORARY = re.compile(
-    rb"\.nfs.*|\.fuse_hidden.*|(?=.*\.tmp\Z)(\.syncthing\.|~syncthing~).*|\.stfolder.*|\.stversions.*"
-    rb"|\.stignore|\..+\.~[0-9A-Fa-f]+|(\.sync_|\._sync_|\.csync_journal\.db|\.owncloudsync\.log).*"
-    rb"|\.dropbox(\.attr|\.cache)?|.*\.partial", re.S)
-
+    rb"(\.nfs|\.fuse_hidden|\.stfolder|\.stversions|\.sync_|\._sync_|\.csync_journal\.db|\.owncloudsync\.log"
+    rb"|\.nextcloudsync\.log|\.unison\.|\.getxfer\.).*|(\.syncthing\.|~syncthing~).*\.tmp"
+    rb"|\.stignore|\.dropbox(\.attr|\.cache)?|\.debris|\.megaignore|\.~tmp~|\.tmp\.drive(down|up)load"
+    rb"|\..+\.~[0-9A-Fa-f]+|\..+\.[0-9A-Za-z]{6}"
+    rb"|.*(\.partial|~|\.sbak|\.part|\.nextcloud|\.owncloud|\.rclonelink|\.![Ss]ync|\.Sync(Part|Temp|Old)|\.insyncdl|\.mega)",
+    re.S)
 PIN_COPY = re.compile(rb"keepfs(?!\.vault|\.slots|\.rm-|\.dir\Z)", re.S)
 
 YMD, HMS, DATE = rb"(\d{4})(\d\d)(\d\d)", rb"(\d\d)(\d\d)\d\d", rb"(\d{4})-(\d\d)-(\d\d)"
+COUNT = rb"(?: \d+)?"
 CLIENTS = [(client, re.compile(form, re.S)) for client, form in (
-    (b"syncthing", rb"\.sync-conflict-" + YMD + b"-" + HMS + rb"-[A-Z0-9]{7}"),
+    (b"syncthing", rb"\.sync-conflict-" + YMD + b"-" + HMS + rb"(?:-[A-Z0-9]{7})?"),
     (b"nextcloud", rb" \(conflicted copy (?:.* )?" + DATE + b" " + HMS + rb"\)"),
-    (b"nextcloud", rb"_conflict-" + YMD + b"-" + HMS),
-    (b"dropbox", rb" \(.* conflicted copy " + DATE + rb"\)"),
-    (b"dropbox", rb" \(Case Conflict\)"),
-    (b"rclone", rb"\.(?:conflict|path)\d+"),
+    (b"nextcloud", rb" \(case clash from " + DATE + b" " + HMS + rb"\)"),
+    (b"nextcloud", rb"_conflict(?:_.*)?-" + YMD + b"-" + HMS),
+    (b"dropbox", rb" \((?:.* )?conflicted copy " + DATE + COUNT + rb"\)"),
+    (b"dropbox", rb" \((?:In Konflikt stehende Kopie von|Copie en conflit de|Copia conflictiva de) .* " + DATE + COUNT + rb"\)"),
+    (b"dropbox", rb" \(.* in Konflikt stehende Kopie " + DATE + COUNT + rb"\)"),
+    (b"dropbox", rb" \((?:Case|Selective Sync|Unicode Encoding) Conflict" + COUNT + rb"\)"),
+    (b"rclone", rb"(?:\.conflict|\.\.?path)\d+"),
     (b"onedrive", rb"-.*-safeBackup-\d{4}"),
     (b"google-drive", rb" \(\d+\)"),
+    (b"unison", rb" \(conflict(?: #\d+)?_on_" + DATE + rb"(?:_was_deleted)?\)"),
+    (b"seafile", rb" \(SFConflict .*" + DATE + rb"-(\d\d)-(\d\d)-\d\d\)"),
     (b"seafile", rb" \(SFConflict .*\)"),
-    (b"pcloud", rb" \[conflicted\]"),
-    (b"unison", rb" \(copy \d+: conflict\)"))]
+    (b"seafile", rb" \((?:.* )?" + DATE + rb"-(\d\d)-(\d\d)-\d\d\)"),
+    (b"pcloud", rb" ?\(conflicted" + COUNT + rb"\)| \[conflicted" + COUNT + rb"\]|\.conflicted"),
+    (b"resilio", rb"\.Conflict\d*"))]
 
 
 def entry_class(entry):

@@ -11,8 +11,11 @@
 //! Text from the backing never becomes part of a plain name: through a suffix
 //! `.conf` the provider could choose an extension. Of dates only digits pass.
 
+mod forms;
+
 use sha2::{Digest, Sha256};
 
+use self::forms::{FORMS, Part};
 use crate::name::{PlainName, RawName};
 
 /// What every shown name of a copy contains before its tag.
@@ -43,6 +46,8 @@ pub enum Client {
     PCloud,
     /// Unison
     Unison,
+    /// Resilio Sync
+    Resilio,
 }
 
 impl Client {
@@ -59,6 +64,7 @@ impl Client {
             Self::Seafile => "seafile",
             Self::PCloud => "pcloud",
             Self::Unison => "unison",
+            Self::Resilio => "resilio",
         }
     }
 }
@@ -89,83 +95,6 @@ impl Origin {
         Self::default()
     }
 }
-
-/// A piece of a suffix's form.
-#[derive(Clone, Copy)]
-enum Part {
-    /// These bytes.
-    Text(&'static str),
-    /// Any bytes, or none.
-    Any,
-    /// So many digits.
-    Digits(usize),
-    /// One digit or more.
-    Number,
-    /// So many of `A-Z 0-9`.
-    Code(usize),
-    /// `YYYY-MM-DD`
-    Day,
-    /// `YYYYMMDD`
-    CompactDay,
-    /// `HHMMSS`
-    Clock,
-}
-
-/// The forms, in the order in which they are tried.
-const FORMS: &[(Client, &[Part])] = {
-    use Part::{Any, Clock, Code, CompactDay, Day, Digits, Number, Text};
-    &[
-        (
-            Client::Syncthing,
-            &[
-                Text(".sync-conflict-"),
-                CompactDay,
-                Text("-"),
-                Clock,
-                Text("-"),
-                Code(7),
-            ],
-        ),
-        (
-            Client::Nextcloud,
-            &[Text(" (conflicted copy "), Day, Text(" "), Clock, Text(")")],
-        ),
-        (
-            Client::Nextcloud,
-            &[
-                Text(" (conflicted copy "),
-                Any,
-                Text(" "),
-                Day,
-                Text(" "),
-                Clock,
-                Text(")"),
-            ],
-        ),
-        (
-            Client::Nextcloud,
-            &[Text("_conflict-"), CompactDay, Text("-"), Clock],
-        ),
-        (
-            Client::Dropbox,
-            &[Text(" ("), Any, Text(" conflicted copy "), Day, Text(")")],
-        ),
-        (Client::Dropbox, &[Text(" (Case Conflict)")]),
-        (Client::Rclone, &[Text(".conflict"), Number]),
-        (Client::Rclone, &[Text(".path"), Number]),
-        (
-            Client::OneDrive,
-            &[Text("-"), Any, Text("-safeBackup-"), Digits(4)],
-        ),
-        (Client::GoogleDrive, &[Text(" ("), Number, Text(")")]),
-        (Client::Seafile, &[Text(" (SFConflict "), Any, Text(")")]),
-        (Client::PCloud, &[Text(" [conflicted]")]),
-        (
-            Client::Unison,
-            &[Text(" (copy "), Number, Text(": conflict)")],
-        ),
-    ]
-};
 
 /// Digits of a date as they were met.
 #[derive(Default)]
@@ -203,23 +132,18 @@ fn fits(parts: &[Part], text: &[u8], date: &mut Date) -> bool {
             return (0..=text.len()).any(|len| fits(rest, &text[len..], date));
         }
         Part::Digits(len) => after(len, u8::is_ascii_digit).map(|(_, left)| left),
-        Part::Number => {
-            let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            (len > 0).then(|| &text[len..])
-        }
-        Part::Code(len) => after(len, |byte| {
-            byte.is_ascii_uppercase() || byte.is_ascii_digit()
-        })
-        .map(|(_, left)| left),
-        Part::Day => match text.split_at_checked(10) {
-            Some((&[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2], left)) => {
-                let day = [y1, y2, y3, y4, m1, m2, d1, d2];
-                let digits = day.iter().all(u8::is_ascii_digit);
-                date.day = digits.then_some(day);
-                digits.then_some(left)
-            }
-            Some(_) | None => None,
+        Part::Number => after_number(text),
+        Part::Counter => match text.strip_prefix(b" ") {
+            Some(number) => after_number(number),
+            None => Some(text),
         },
+        Part::Code(len) => {
+            after(len, |b| b.is_ascii_uppercase() || b.is_ascii_digit()).map(|(_, left)| left)
+        }
+        Part::Day => dashed::<10>(text).map(|([y1, y2, y3, y4, _, m1, m2, _, d1, d2], left)| {
+            date.day = Some([y1, y2, y3, y4, m1, m2, d1, d2]);
+            left
+        }),
         Part::CompactDay => after(8, u8::is_ascii_digit).map(|(run, left)| {
             date.day = run.try_into().ok();
             left
@@ -228,8 +152,33 @@ fn fits(parts: &[Part], text: &[u8], date: &mut Date) -> bool {
             date.clock = run.try_into().ok();
             left
         }),
+        Part::DashedClock => dashed::<8>(text).map(|([h1, h2, _, m1, m2, _, s1, s2], left)| {
+            date.clock = Some([h1, h2, m1, m2, s1, s2]);
+            left
+        }),
     };
     left.is_some_and(|left| fits(rest, left, date))
+}
+
+/// What follows one digit or more.
+fn after_number(text: &[u8]) -> Option<&[u8]> {
+    let len = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (len > 0).then(|| &text[len..])
+}
+
+/// `N` bytes that end with two digits, two more before a dash before those,
+/// and digits before another, and what follows them.
+fn dashed<const N: usize>(text: &[u8]) -> Option<([u8; N], &[u8])> {
+    let (run, left) = text.split_first_chunk::<N>()?;
+    let dashes = [N - 3, N - 6];
+    let fits = |(at, byte): (usize, &u8)| {
+        if dashes.contains(&at) {
+            *byte == b'-'
+        } else {
+            byte.is_ascii_digit()
+        }
+    };
+    run.iter().enumerate().all(fits).then_some((*run, left))
 }
 
 /// What ends the shown name of a copy: which entry it is.

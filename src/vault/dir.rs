@@ -48,6 +48,7 @@ pub use lost::Identity;
 pub use rename::{Moved, Renamed};
 
 use self::copies::KnownCopies;
+use self::pins::PinCopies;
 use crate::codec::RandomError;
 use crate::codec::conflict::CopyTag;
 use crate::codec::link::LinkError;
@@ -71,7 +72,7 @@ pub struct VaultDir {
     copies: Arc<Mutex<KnownCopies>>,
     /// Conflict copies of the pin, and the ids they state, once they were
     /// looked for.
-    pin_copies: Arc<OnceLock<Box<[(RawName, DirId)]>>>,
+    pin_copies: Arc<OnceLock<PinCopies>>,
 }
 
 /// An entry that was looked up.

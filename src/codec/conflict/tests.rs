@@ -21,44 +21,106 @@ fn origin(suffix: &str) -> String {
 
 #[test]
 fn each_clients_suffix_is_known_by_its_whole_form() {
-    for (suffix, wanted) in [
+    let both = "2026-11-22 10:10";
+    let day = "2026-11-22";
+    for (client, when, suffixes) in [
         (
-            ".sync-conflict-20261122-101042-ABCDEF7",
-            "syncthing 2026-11-22 10:10",
+            "syncthing",
+            both,
+            &[
+                ".sync-conflict-20261122-101042-ABCDEF7",
+                ".sync-conflict-20261122-101042",
+            ][..],
         ),
         (
-            " (conflicted copy 2026-11-22 101042)",
-            "nextcloud 2026-11-22 10:10",
+            "nextcloud",
+            both,
+            &[
+                " (conflicted copy 2026-11-22 101042)",
+                " (conflicted copy ann 2026-11-22 101042)",
+                " (case clash from 2026-11-22 101042)",
+                "_conflict-20261122-101042",
+                "_conflict_ann-20261122-101042",
+            ],
         ),
         (
-            " (conflicted copy ann 2026-11-22 101042)",
-            "nextcloud 2026-11-22 10:10",
+            "dropbox",
+            day,
+            &[
+                " (conflicted copy 2026-11-22)",
+                " (conflicted copy 2026-11-22 2)",
+                " (laptop's conflicted copy 2026-11-22)",
+                " (In Konflikt stehende Kopie von Laptop 2026-11-22)",
+                " (Laptops in Konflikt stehende Kopie 2026-11-22)",
+                " (Copie en conflit de portable 2026-11-22)",
+                " (Copia conflictiva de casa 2026-11-22)",
+            ],
         ),
-        ("_conflict-20261122-101042", "nextcloud 2026-11-22 10:10"),
         (
-            " (laptop's conflicted copy 2026-11-22)",
-            "dropbox 2026-11-22",
+            "dropbox",
+            "-",
+            &[
+                " (Case Conflict)",
+                " (Case Conflict 1)",
+                " (Selective Sync Conflict)",
+                " (Unicode Encoding Conflict)",
+            ],
         ),
-        (" (Case Conflict)", "dropbox -"),
-        (".conflict1", "rclone -"),
-        (".path12", "rclone -"),
-        ("-laptop-safeBackup-0001", "onedrive -"),
-        (" (1)", "google-drive -"),
+        ("rclone", "-", &[".conflict1", ".path12", "..path1"]),
+        ("onedrive", "-", &["-laptop-safeBackup-0001"]),
+        ("google-drive", "-", &[" (1)"]),
         (
-            " (SFConflict ann@example.org 2026-11-22-10-10-42)",
-            "seafile -",
+            "seafile",
+            both,
+            &[
+                " (SFConflict ann@example.org 2026-11-22-10-10-42)",
+                " (SFConflict 2026-11-22-10-10-42)",
+                " (ann 2026-11-22-10-10-42)",
+                " (2026-11-22-10-10-42)",
+            ],
         ),
-        (" [conflicted]", "pcloud -"),
-        (" (copy 3: conflict)", "unison -"),
-        ("", "- -"),
-        (".conflict", "- -"),
-        (".conflict1x", "- -"),
-        (".sync-conflict-20261122-101042-abcdef7", "- -"),
-        (".sync-conflict-20261122-101042-ABCDEF7.conf", "- -"),
-        (" (conflicted copy 2026-11-22 1010)", "- -"),
-        (".html", "- -"),
+        ("seafile", "-", &[" (SFConflict ann)"]),
+        (
+            "pcloud",
+            "-",
+            &[
+                " (conflicted)",
+                " (conflicted 2)",
+                "(conflicted)",
+                " [conflicted]",
+                ".conflicted",
+            ],
+        ),
+        (
+            "unison",
+            day,
+            &[
+                " (conflict_on_2026-11-22)",
+                " (conflict #2_on_2026-11-22)",
+                " (conflict_on_2026-11-22_was_deleted)",
+            ],
+        ),
+        ("resilio", "-", &[".Conflict", ".Conflict1"]),
+        (
+            "-",
+            "-",
+            &[
+                "",
+                ".conflict",
+                ".conflict1x",
+                ".sync-conflict-20261122-101042-abcdef7",
+                ".sync-conflict-20261122-101042-ABCDEF7.conf",
+                " (conflicted copy 2026-11-22 x)",
+                " (conflicted copy 2026-1-22)",
+                " (Case Conflict 1x)",
+                " (2026-11-22-10-10)",
+                ".html",
+            ],
+        ),
     ] {
-        assert_eq!(origin(suffix), wanted, "{suffix}");
+        for suffix in suffixes {
+            assert_eq!(origin(suffix), format!("{client} {when}"), "{suffix}");
+        }
     }
 }
 

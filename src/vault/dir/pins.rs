@@ -13,6 +13,10 @@ use crate::store::{Internal, StoreDir};
 use crate::types::{Access, DirId, SetTime};
 use crate::vault::Vault;
 
+/// Conflict copies of a pin that open at the directory's place, and the ids they
+/// state.
+pub(super) type PinCopies = Box<[(RawName, DirId)]>;
+
 /// Copies of a pin that are read at most.
 const MOST_COPIES: usize = 16;
 /// How the names of copies of a pin begin, wherever a client puts its mark.
