@@ -1,0 +1,2 @@
+def act(round_):
+    pass
