@@ -21,6 +21,11 @@ class Client:
     # Whether the client keeps one version of a conflict under the file's own name.
     keeps_original = True
     carries_empty_directories = True
+    carries_links = True
+    # Whether nothing may change while it runs.
+    alone = False
+    # Whether a deletion may win against a change, which then becomes a conflict copy.
+    deletion_may_win = False
     # Whether it keeps both versions if two devices change a symbolic link, and copes
     # with a file on one device where the other has a directory.
     keeps_both_links = False
@@ -58,9 +63,13 @@ class Client:
 
     def unequal(self):
         one, two = trees.backing(self.left.backing), trees.backing(self.right.backing)
-        if not self.carries_empty_directories:
-            one, two = trees.without_empty_directories(one), trees.without_empty_directories(two)
-        return trees.differences(one, two)
+        return trees.differences(self.carried(one), self.carried(two))
+
+    def carried(self, entries):
+        """What of a tree the client is able to carry."""
+        if not self.carries_links:
+            entries = {path: entry for path, entry in entries.items() if entry[0] != "link"}
+        return entries if self.carries_empty_directories else trees.without_empty_directories(entries)
 
     def settle_by_runs(self, once, most=6):
         for device in (self.left, self.right):
@@ -78,18 +87,23 @@ class Client:
 
 
 class Bisync(Client):
-    """rclone bisync, both backings as local paths."""
+    """rclone bisync, both backings as local paths. Version 1.60 lists symbolic links with
+    --links, does not carry them, and ends; without the option it leaves them alone."""
 
     name, shown = "bisync", "rclone"
     # It renames both versions.
     keeps_original = False
     carries_empty_directories = False
+    carries_links = False
+    # It ends if a file changes while it runs, and wants --resync, which lets the first
+    # path overwrite the second.
+    alone = True
     keeps_file_and_directory = False
 
     def command(self, *more):
         return [
             "rclone", "bisync", "--config", self.home / "config", "--workdir", self.home / "state",
-            "--links", "--force", "--verbose", "--exclude", "~keepfs-*.tmp", *more,
+            "--force", "--verbose", "--exclude", "~keepfs-*.tmp", *more,
             self.left.backing, self.right.backing,
         ]
 
@@ -123,11 +137,12 @@ class Unison(Client):
 
     name = shown = "unison"
     keeps_both_links = True
+    deletion_may_win = True
 
     def command(self, *more):
         return [
             "unison", self.left.backing, self.right.backing, "-ui", "text", "-batch", "-auto",
-            "-copyonconflict", "-times", "-confirmbigdel=false", "-ignore", "Name ~keepfs-*.tmp",
+            "-copyonconflict", "-times", "-fastcheck", "false", "-confirmbigdel=false", "-ignore", "Name ~keepfs-*.tmp",
             "-logfile", self.home / "unison.log", *more,
         ]
 

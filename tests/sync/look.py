@@ -36,10 +36,7 @@ class Look:
         self.wrong = []
         self.shown = {}
         for device in (left, right):
-            self.shown[device.name] = trees.tree(device.mount_point / scenario)
-        if not client.carries_empty_directories:
-            for name, entries in self.shown.items():
-                self.shown[name] = trees.without_empty_directories(entries)
+            self.shown[device.name] = client.carried(trees.tree(device.mount_point / scenario))
         for name, entries in self.shown.items():
             self.wrong += [f"{name}: {line}" for line in trees.errors(entries)]
         self.wrong += trees.differences(*self.shown.values(), most=5)
@@ -60,6 +57,14 @@ class Look:
         for name, entries in self._each():
             if entries.get(path) != ("file", content):
                 self.wrong.append(f"{name}: {trees.short(path)} is {trees.in_words(entries.get(path))}")
+
+    def kept(self, path, content):
+        """The same of a file that the other device deleted or moved, or whose directory it
+        did: with some clients it is a conflict copy, or in one."""
+        if self.client.deletion_may_win:
+            self.has(content)
+        else:
+            self.named(path, content)
 
     def linked(self, path, target):
         for name, entries in self._each():

@@ -95,16 +95,12 @@ def take_turns(client, left, right, model, turns):
 
 def compare(client, left, right, model, name, what):
     """Without a remount: the mounts may believe the old state for a moment."""
-    expected = trees.tree(model / name)
-    if not client.carries_empty_directories:
-        expected = trees.without_empty_directories(expected)
+    expected = client.carried(trees.tree(model / name))
 
     def wrong():
         lines = []
         for device in (left, right):
-            shown = trees.tree(device.mount_point / name)
-            if not client.carries_empty_directories:
-                shown = trees.without_empty_directories(shown)
+            shown = client.carried(trees.tree(device.mount_point / name))
             lines += [f"{device.name}: {line}" for line in trees.differences(expected, shown)]
         return lines
 
