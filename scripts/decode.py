@@ -437,19 +437,19 @@ TEMPORARY = re.compile(
     rb"|\.stignore|\..+\.~[0-9A-Fa-f]+|(\.sync_|\._sync_|\.csync_journal\.db|\.owncloudsync\.log).*"
     rb"|\.dropbox(\.attr|\.cache)?|.*\.partial", re.S)
 
-YMD, HMS, DATE = rb"(\d{4})(\d\d)(\d\d)", rb"(\d{6})", rb"(\d{4})-(\d\d)-(\d\d)"
+YMD, HMS, DATE = rb"(\d{4})(\d\d)(\d\d)", rb"(\d\d)(\d\d)\d\d", rb"(\d{4})-(\d\d)-(\d\d)"
 CLIENTS = [(client, re.compile(form, re.S)) for client, form in (
-    (b"Syncthing", rb"\.sync-conflict-" + YMD + b"-" + HMS + rb"-[A-Z0-9]{7}"),
-    (b"Nextcloud", rb" \(conflicted copy (?:.* )?" + DATE + b" " + HMS + rb"\)"),
-    (b"Nextcloud", rb"_conflict-" + YMD + b"-" + HMS),
-    (b"Dropbox", rb" \(.* conflicted copy " + DATE + rb"\)"),
-    (b"Dropbox", rb" \(Case Conflict\)"),
+    (b"syncthing", rb"\.sync-conflict-" + YMD + b"-" + HMS + rb"-[A-Z0-9]{7}"),
+    (b"nextcloud", rb" \(conflicted copy (?:.* )?" + DATE + b" " + HMS + rb"\)"),
+    (b"nextcloud", rb"_conflict-" + YMD + b"-" + HMS),
+    (b"dropbox", rb" \(.* conflicted copy " + DATE + rb"\)"),
+    (b"dropbox", rb" \(Case Conflict\)"),
     (b"rclone", rb"\.(?:conflict|path)\d+"),
-    (b"OneDrive", rb"-.*-safeBackup-\d{4}"),
-    (b"Google Drive", rb" \(\d+\)"),
-    (b"Seafile", rb" \(SFConflict .*\)"),
-    (b"pCloud", rb" \[conflicted\]"),
-    (b"Unison", rb" \(copy \d+: conflict\)"))]
+    (b"onedrive", rb"-.*-safeBackup-\d{4}"),
+    (b"google-drive", rb" \(\d+\)"),
+    (b"seafile", rb" \(SFConflict .*\)"),
+    (b"pcloud", rb" \[conflicted\]"),
+    (b"unison", rb" \(copy \d+: conflict\)"))]
 
 
 def entry_class(entry):
@@ -473,13 +473,13 @@ def leading_runs(entry):
         yield entry[:44]
 
 
-def conflict_name(name, suffix):
-    what = [hashlib.sha256(suffix).hexdigest()[:8].encode()]
+def conflict_name(name, entry, suffix):
+    what = [hashlib.sha256(entry).hexdigest()[:8].encode()]
     for client, form in CLIENTS:
         match = form.fullmatch(suffix)
         if match:
             when = match.groups()
-            what = [client] + ([b"-".join(when[:3])] if when else []) + list(when[3:]) + what
+            what = [client] + [mark.join(part) for mark, part in ((b"-", when[:3]), (b":", when[3:])) if part] + what
             break
     dot = name.rfind(b".")
     stem, ext = (name[:dot], name[dot:]) if 0 < dot < len(name) - 1 else (name, b"")
@@ -665,7 +665,7 @@ class Decoder:
             try:
                 if kind in ("short", "long", "other"):
                     name, number, suffix = self.resolve(fd, entry, ids)
-                    found.append((suffix != b"", 0 if suffix else number, entry, name, suffix, ids[number]))
+                    found.append((suffix != b"", number, entry, name, suffix, ids[number]))
                     needed.add(entry[:44] + b"=")
                 elif entry[44:45] == b"=" and is_long(entry[:44]):
                     sides.append(entry)
@@ -679,8 +679,10 @@ class Decoder:
                 self.lost(fd, entry, path)
         for entry in sides:
             self.side(fd, entry, ids, needed, join(backing, entry))
-        for copy, _, entry, name, suffix, dir_id in sorted(found):
-            shown = conflict_name(name, suffix) if copy else name
+        own = {name for copy, number, _, name, *_ in found if not copy and number == 0}
+        found = [(copy or number > 0 and name in own, entry, name, *rest) for copy, number, entry, name, *rest in found]
+        for copy, entry, name, suffix, dir_id in sorted(found):
+            shown = conflict_name(name, entry, suffix) if copy else name
             path, where = join(plain, shown), join(backing, entry)
             if copy:
                 self.report.note(where, f"is a conflict copy of {escaped(join(plain, name))}, shown as {escaped(path)}")

@@ -274,3 +274,43 @@ def entry_cases(cases: Cases) -> None:
         case(f"foreign-{name}", raw, "other")
     hashed = f.sha256(f.name_siv(keys, here, b"l" * 200))
     case("long-not-canonical", "=" + f.loose_b64(hashed), "other")
+
+
+def copy_cases(cases: Cases) -> None:
+    """What conflict copies are shown as; the parts of each are stated by hand."""
+    short = f.cipher_name(ALPHA.keys, ALPHA.root, b"report.odt")[0].encode()
+
+    def case(name, of, suffix, words, stem, ext, about):
+        of, stem, ext, suffix = (x if isinstance(x, bytes) else x.encode() for x in (of, stem, ext, suffix))
+        tag = f.sha256(short + suffix).hex()[:8]
+        shown = stem + f" [conflict {words}{tag}]".encode() + ext
+        assert len(shown) <= 255
+        cases.add(f"copy/{name}", about, entry=short + suffix, of=of, suffix=suffix, shown=shown)
+
+    day, both = "2024-05-01 ", "2024-05-01 10:02 "
+    for name, suffix, words in (
+            ("syncthing", ".sync-conflict-20240501-100203-ABCDEFG", "syncthing " + both),
+            ("nextcloud", " (conflicted copy 2024-05-01 100203)", "nextcloud " + both),
+            ("nextcloud-user", " (conflicted copy ann 2024-05-01 100203)", "nextcloud " + both),
+            ("owncloud", "_conflict-20240501-100203", "nextcloud " + both),
+            ("dropbox", " (laptop's conflicted copy 2024-05-01)", "dropbox " + day),
+            ("dropbox-case", " (Case Conflict)", "dropbox "),
+            ("rclone", ".conflict12", "rclone "), ("rclone-path", ".path1", "rclone "),
+            ("onedrive", "-home-safeBackup-0001", "onedrive "), ("google", " (1)", "google-drive "),
+            ("seafile", " (SFConflict ann 2024-05-01-10-02-03)", "seafile "),
+            ("pcloud", " [conflicted]", "pcloud "), ("unison", " (copy 1: conflict)", "unison "),
+            ("unknown", ".conf", ""), ("behind-a-form", " (1).conf", ""), ("syncthing-lower", ".sync-conflict-20240501-100203-abcdefg", ""),
+            ("no-suffix", "", ""), ("not-utf8", b"\xff\n", "")):
+        case(name, "report.odt", suffix, words, "report", ".odt", "client and time, where the suffix as a whole has a known form")
+    for name, of, stem, ext in (("two-dots", "a.tar.gz", "a.tar", ".gz"), ("leading-dot", ".bashrc", ".bashrc", ""),
+                                ("trailing-dot", "end.", "end.", ""), ("no-dot", "plain", "plain", ""),
+                                ("of-a-copy", "x [conflict 00000000].c", "x [conflict 00000000]", ".c")):
+        case(name, of, " (1)", "google-drive ", stem, ext, "where the mark goes")
+    room = 255 - len(" [conflict google-drive 01234567]")
+    case("long-stem", "n" * 250 + ".c", " (1)", "google-drive ", "n" * (room - 2), ".c", "the stem is shortened")
+    case("long-ext", "n." + "e" * 250, " (1)", "google-drive ", "n", "", "an extension of more than 64 bytes is dropped")
+    case("kept-ext", "n" * 180 + "." + "e" * 63, " (1)", "google-drive ", "n" * (room - 64), "." + "e" * 63, "one of 64 is kept")
+    wide = "\u00e4" * 125
+    case("characters", wide, " (1)", "google-drive ", wide[:room // 2], "", "whole characters in names that are UTF-8")
+    raw = b"\xc3\xa4" * 125 + b"\xff"
+    case("bytes", raw, " (1)", "google-drive ", raw[:room], "", "bytes in names that are not")

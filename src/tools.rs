@@ -216,9 +216,8 @@ impl PlainPath {
                 error,
             };
             let meaning = dir.meaning_of(vault, &RawName::new(part)).map_err(failed)?;
-            let Some(Meaning::Object { name, .. }) = meaning else {
-                return Err(ToolError::NoObject(shown(path)));
-            };
+            let name = meaning.as_ref().and_then(Meaning::shown).cloned();
+            let name = name.ok_or_else(|| ToolError::NoObject(shown(path)))?;
             if parts.peek().is_some() {
                 dir = dir.open_child(vault, &name).map_err(failed)?;
             }

@@ -230,9 +230,10 @@ impl Trouble {
             }
             Self::Link(_) | Self::Attribute(_) => "set it anew in a mount, or use a backup",
             Self::ConflictCopy { .. } => {
-                "rename it over the original on the backing to see it, or delete it"
+                "a mount shows it under this name: rename it over the original or delete it; \
+                 keepfs conflicts lists all of them"
             }
-            Self::Hidden => "rename the one that is shown to see it; two devices made both",
+            Self::Hidden => "rename the one that is shown to see it",
             Self::ClientTemp => "the sync client will see to it",
             Self::Foreign => "move it out of the vault if it is yours",
         }

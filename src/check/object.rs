@@ -92,17 +92,16 @@ impl Checker<'_> {
         self.tasks.push(dirs.into_iter().chain(files).collect());
     }
 
-    /// Names what stands under the place although the same name stands under
-    /// the id too.
+    /// Names the conflict copies that are not shown, because another object has
+    /// the name they would be shown under.
     fn hidden(&self, dir: &VaultDir, at: &Place, entries: &[Audited]) {
-        let under_place = entries.iter().filter_map(|entry| {
-            let (name, under) = entry.meaning.object()?;
-            (under == Under::Place).then_some((entry, name))
-        });
-        for (entry, name) in under_place {
-            let shown = dir.lookup(self.vault, name);
-            if shown.is_ok_and(|shown| shown.is_some_and(|shown| shown.entry != entry.entry)) {
-                self.report(&at.child(&entry.entry, Some(name)), Trouble::Hidden);
+        for entry in entries {
+            let Some(copy) = entry.meaning.copy() else {
+                continue;
+            };
+            let found = dir.lookup(self.vault, &copy.shown);
+            if found.is_ok_and(|found| found.is_some_and(|found| found.entry != entry.entry)) {
+                self.report(&at.child(&entry.entry, Some(&copy.shown)), Trouble::Hidden);
             }
         }
     }
@@ -117,8 +116,7 @@ impl Checker<'_> {
         entry: Audited,
         told_apart: bool,
     ) -> Option<Task> {
-        let name = entry.meaning.object().map(|(name, _)| name);
-        let place = at.child(&entry.entry, name);
+        let place = at.child(&entry.entry, entry.meaning.shown());
         let trouble = match entry.meaning {
             Meaning::Object { name, under } => {
                 return self.object(dir, (name, under), entry.entry, entry.kind, place);
@@ -128,9 +126,11 @@ impl Checker<'_> {
             Meaning::Undecryptable => Trouble::NameDoesNotOpen,
             Meaning::NoSideFile => Trouble::NoSideFile,
             Meaning::WrongSideFile => Trouble::WrongSideFile,
-            Meaning::ConflictCopy { of } => Trouble::ConflictCopy {
-                of: of.bytes().to_vec(),
-            },
+            Meaning::ConflictCopy { copy, under } => {
+                let of = copy.of.bytes().to_vec();
+                self.report(&place, Trouble::ConflictCopy { of });
+                return self.object(dir, (copy.of, under), entry.entry, entry.kind, place);
+            }
             Meaning::OrphanedSideFile => Trouble::OrphanedSideFile,
             Meaning::Leftover => Trouble::Leftover,
             Meaning::ClientTemp => Trouble::ClientTemp,

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | this file | looking up, opening, creating and removing by name |
 //! | `list` | listings, and whether a directory's id is the right one |
+//! | `copies` | conflict copies, shown under names that say what they are |
 //! | `audit` | every entry of the backing told apart, for `check` |
 //! | `lost` | ids and names found again, for repair |
 //! | `pins` | reading and writing the pin of a directory |
@@ -26,6 +27,7 @@
 //! as fresh as the last [`VaultDir::open_child`] or [`VaultDir::refresh`].
 
 mod audit;
+mod copies;
 mod list;
 mod lost;
 mod pins;
@@ -36,16 +38,21 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use parking_lot::Mutex;
+
 pub use audit::{Audited, Meaning, PinStanding, Under};
+pub use copies::ConflictCopy;
 pub use list::{Listed, Listing};
 pub use lost::Identity;
 pub use rename::{Moved, Renamed};
 
+use self::copies::KnownCopies;
 use crate::codec::RandomError;
+use crate::codec::conflict::CopyTag;
 use crate::codec::link::LinkError;
 use crate::codec::names::{CipherName, PinError};
 use crate::name::{PlainName, RawName};
-use crate::store::{StoreDir, StoreFile, StoreNode, entry_of};
+use crate::store::{StoreDir, StoreFile, StoreNode, Target, entry_of};
 use crate::sys::fs::Stat;
 use crate::types::{Access, DirId, SetTime};
 use crate::vault::Vault;
@@ -58,6 +65,9 @@ pub struct VaultDir {
     id: DirId,
     /// Set once an entry, or the lack of any, has confirmed the id.
     confirmed: Arc<AtomicBool>,
+    /// Conflict copies that were seen here. A leaf: nothing is called while
+    /// it is held.
+    copies: Arc<Mutex<KnownCopies>>,
 }
 
 /// An entry that was looked up.
@@ -67,6 +77,8 @@ pub struct Found {
     pub entry: RawName,
     /// What the backing knows of it.
     pub stat: Stat,
+    /// If it is a conflict copy: of what.
+    pub copy: Option<ConflictCopy>,
 }
 
 /// Why something in a directory cannot be done.
@@ -95,16 +107,34 @@ pub enum DirError {
     Random(#[from] RandomError),
 }
 
-/// A name as it stands, or would stand, on the backing.
+/// A shown name as it stands, or would stand, on the backing.
 struct Resolved {
     cipher: CipherName,
+    /// What follows it in the entry of a conflict copy; else empty.
+    suffix: Box<[u8]>,
+    /// The name that is encrypted there: of a conflict copy the original's.
+    name: PlainName,
     /// The id it is encrypted under: the directory's, or its place.
     under: DirId,
+    /// The name it is shown under, if it is a conflict copy.
+    shown_as: Option<PlainName>,
 }
 
 impl Resolved {
     fn entry(&self) -> RawName {
-        entry_of(&self.cipher)
+        self.target().entry()
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
+            name: &self.cipher,
+            suffix: &self.suffix,
+        }
+    }
+
+    /// The place of the directory that it is, or will be.
+    fn place(&self, vault: &Vault) -> DirId {
+        vault.keys().place(self.under, &self.name)
     }
 }
 
@@ -119,6 +149,7 @@ impl VaultDir {
             place,
             id,
             confirmed: Arc::new(AtomicBool::new(false)),
+            copies: Arc::default(),
         }
     }
 
@@ -156,21 +187,27 @@ impl VaultDir {
         Self::new(Arc::clone(&self.store), moved.place, moved.id)
     }
 
-    /// Looks a name up: one encryption, one fstatat(2), no listing. `None` if
-    /// there is no such entry.
+    /// Looks a name up: one encryption, one fstatat(2), no listing, unless it
+    /// has the form of a conflict copy's. `None` if there is no such entry.
     ///
     /// # Errors
     /// What the backing says.
     pub fn lookup(&self, vault: &Vault, name: &PlainName) -> Result<Option<Found>, DirError> {
+        let found = |entry: RawName, copy| match self.store.stat(&entry) {
+            Ok(stat) => Ok(Some(Found { entry, stat, copy })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DirError::from(error)),
+        };
         for id in self.ids() {
             let entry = entry_of(&vault.keys().cipher_name(id, name));
-            match self.store.stat(&entry) {
-                Ok(stat) => return Ok(Some(Found { entry, stat })),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
+            if let Some(found) = found(entry, None)? {
+                return Ok(Some(found));
             }
         }
-        Ok(None)
+        match self.find_copy(vault, name)? {
+            Some(copy) => found(copy.clone().resolved(vault).entry(), Some(copy)),
+            None => Ok(None),
+        }
     }
 
     /// What the backing knows of an entry.
@@ -178,8 +215,9 @@ impl VaultDir {
     /// # Errors
     /// What the backing says.
     pub fn stat_entry(&self, vault: &Vault, name: &PlainName) -> Result<Stat, DirError> {
-        let entry = self.resolve(vault, name)?.entry();
-        Ok(self.store.stat(&entry)?)
+        let found = self.lookup(vault, name)?;
+        let found = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+        Ok(found.stat)
     }
 
     /// Opens a directory inside this one and reads its pin.
@@ -189,7 +227,7 @@ impl VaultDir {
     pub fn open_child(&self, vault: &Vault, name: &PlainName) -> Result<Self, DirError> {
         let at = self.resolve(vault, name)?;
         let store = self.store.open_dir(&at.entry())?;
-        let place = vault.keys().place(at.under, name);
+        let place = at.place(vault);
         let id = pins::read(&store)?.id_at(vault, place)?;
         Ok(Self::new(Arc::new(store), place, id))
     }
@@ -359,29 +397,49 @@ impl VaultDir {
         [self.id].into_iter().chain(place)
     }
 
-    /// The name as it stands here: under the id, or under the place if only
-    /// that exists. Looks at the backing only where the two differ.
+    /// The name as it stands here: under the id; or under the place, or as a
+    /// conflict copy, if only that exists. Looks at the backing only where one
+    /// of those may be.
     fn resolve(&self, vault: &Vault, name: &PlainName) -> io::Result<Resolved> {
         let under = |id| Resolved {
             cipher: vault.keys().cipher_name(id, name),
+            suffix: Box::default(),
+            name: name.clone(),
             under: id,
+            shown_as: None,
         };
         let first = under(self.id);
-        if self.place == self.id || self.exists(&first)? {
+        let may_be_copy = CopyTag::in_name(name).next().is_some();
+        if self.place == self.id && !may_be_copy || self.is_there(&first.entry())? {
             return Ok(first);
         }
-        let second = under(self.place);
-        Ok(if self.exists(&second)? { second } else { first })
+        if self.place != self.id {
+            let second = under(self.place);
+            if self.is_there(&second.entry())? {
+                return Ok(second);
+            }
+        }
+        let copy = self.find_copy(vault, name)?;
+        Ok(copy.map_or(first, |copy| copy.resolved(vault)))
     }
 
-    /// [`Self::resolve`] for a name that is about to be created.
-    fn resolve_new(&self, vault: &Vault, name: &PlainName) -> Result<Resolved, DirError> {
+    /// [`Self::resolve`] for a name that something is about to get.
+    fn resolve_target(&self, vault: &Vault, name: &PlainName) -> Result<Resolved, DirError> {
         self.confirm(vault)?;
         Ok(self.resolve(vault, name)?)
     }
 
-    fn exists(&self, at: &Resolved) -> io::Result<bool> {
-        match self.store.stat(&at.entry()) {
+    /// [`Self::resolve`] for a name that is about to be created.
+    fn resolve_new(&self, vault: &Vault, name: &PlainName) -> Result<Resolved, DirError> {
+        let at = self.resolve_target(vault, name)?;
+        match at.shown_as {
+            Some(_) => Err(io::Error::from_raw_os_error(libc::EEXIST).into()),
+            None => Ok(at),
+        }
+    }
+
+    fn is_there(&self, entry: &RawName) -> io::Result<bool> {
+        match self.store.stat(entry) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),

@@ -13,7 +13,7 @@ use super::handles::DirHandle;
 use super::inodes::{BackingKey, Node};
 use super::{Entry, FsError, View};
 use crate::types::{Fh, FileKind, Ino};
-use crate::vault::dir::{Listed, VaultDir};
+use crate::vault::dir::{DirError, Listed, VaultDir};
 
 /// The entries of a directory as they were when reading began.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl View {
         dir: &VaultDir,
         listed: &Listed,
     ) -> Result<Entry, FsError> {
-        let stat = dir.stat_entry(&self.vault, &listed.name)?;
+        let stat = dir.store().stat(&listed.entry).map_err(DirError::from)?;
         self.entry(node, &listed.name, &stat)
     }
 

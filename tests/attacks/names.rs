@@ -283,8 +283,19 @@ fn a_long_name_carried_into_another_directory_is_not_shown() {
 
 // ---- conflict copies ----
 
+/// The name under which a copy of `letter` is shown.
+fn copy_of_letter(victim: &Victim) -> String {
+    let names = victim.names("");
+    let mut copies = names
+        .iter()
+        .filter(|name| name.starts_with("letter [conflict "));
+    let copy = copies.next().expect("the copy is shown").clone();
+    assert_eq!(copies.next(), None);
+    copy
+}
+
 #[test]
-fn a_conflict_copy_never_takes_the_place_of_its_original() {
+fn a_conflict_copy_is_shown_beside_its_original_and_never_in_its_place() {
     let victim = Victim::new();
     let shown = victim.names("");
     let (letter, other) = (victim.at("letter"), victim.at("other"));
@@ -297,20 +308,27 @@ fn a_conflict_copy_never_takes_the_place_of_its_original() {
         let copy = format!("{}{suffix}", letter.display());
         fs::copy(&other, &copy).unwrap();
         victim.reads("letter", victim.text("letter"));
-        victim.check_finds(&[("conflict-copy", "nothing", None)]);
-        assert!(!victim.names("").iter().any(|name| name.ends_with(".sh")));
+        let shown = copy_of_letter(&victim);
+        assert!(
+            shown.ends_with(']'),
+            "no extension from the keeper: {shown}"
+        );
+        victim.reads(&shown, victim.text("other"));
+        victim.check_finds(&[("conflict-copy", "nothing", Some(&shown))]);
         fs::remove_file(copy).unwrap();
     }
     assert_eq!(victim.names(""), shown);
 }
 
 #[test]
-fn a_file_renamed_to_its_conflict_copy_is_not_shown_under_its_name() {
+fn a_file_renamed_to_its_conflict_copy_is_shown_as_that_only() {
     let victim = Victim::new();
     let entry = victim.at("letter");
     fs::rename(&entry, format!("{}.conflict1", entry.display())).unwrap();
     victim.opens();
     victim.is_gone("letter");
     victim.others_read_right(&["letter"]);
-    victim.check_finds(&[("conflict-copy", "nothing", None)]);
+    let shown = copy_of_letter(&victim);
+    victim.reads(&shown, victim.text("letter"));
+    victim.check_finds(&[("conflict-copy", "nothing", Some(&shown))]);
 }

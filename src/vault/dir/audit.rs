@@ -3,11 +3,8 @@
 
 use std::io;
 
-use super::{DirError, VaultDir, pins};
-use crate::codec::entry::{
-    ConflictBase, LongName, PIN_NAME, RawEntry, SLOTS_DIR, ShortName, VAULT_FILE, classify,
-    conflict_bases,
-};
+use super::{ConflictCopy, DirError, VaultDir, pins};
+use crate::codec::entry::{LongName, PIN_NAME, RawEntry, SLOTS_DIR, VAULT_FILE, classify};
 use crate::codec::names::NameError;
 use crate::name::{PlainName, RawName};
 use crate::store::RawDirEntry;
@@ -43,10 +40,12 @@ pub enum Meaning {
     NoSideFile,
     /// A long name whose side file holds something else.
     WrongSideFile,
-    /// A conflict copy that a sync client made of the object of this name.
+    /// An object of the vault that is shown under another name than its own.
     ConflictCopy {
-        /// The object's plain name.
-        of: PlainName,
+        /// What it is a copy of, and the name it is shown under.
+        copy: ConflictCopy,
+        /// What the name of the original opened under.
+        under: Under,
     },
     /// The side file of a long name that is there.
     SideFile,
@@ -63,15 +62,16 @@ pub enum Meaning {
 }
 
 impl Meaning {
-    /// The plain name of an object of the vault, and what it opened under.
+    /// The plain name in the entry of an object of the vault, and what it
+    /// opened under; of a conflict copy the original's.
     #[must_use]
     pub fn object(&self) -> Option<(&PlainName, Under)> {
         match self {
             Self::Object { name, under } => Some((name, *under)),
+            Self::ConflictCopy { copy, under } => Some((&copy.of, *under)),
             Self::Undecryptable
             | Self::NoSideFile
             | Self::WrongSideFile
-            | Self::ConflictCopy { .. }
             | Self::SideFile
             | Self::OrphanedSideFile
             | Self::Internal
@@ -79,6 +79,33 @@ impl Meaning {
             | Self::ClientTemp
             | Self::Foreign => None,
         }
+    }
+
+    /// The conflict copy that it is.
+    #[must_use]
+    pub fn copy(&self) -> Option<&ConflictCopy> {
+        match self {
+            Self::ConflictCopy { copy, .. } => Some(copy),
+            Self::Object { .. }
+            | Self::Undecryptable
+            | Self::NoSideFile
+            | Self::WrongSideFile
+            | Self::SideFile
+            | Self::OrphanedSideFile
+            | Self::Internal
+            | Self::Leftover
+            | Self::ClientTemp
+            | Self::Foreign => None,
+        }
+    }
+
+    /// The plain name under which an object of the vault is shown, unless
+    /// another one takes it.
+    #[must_use]
+    pub fn shown(&self) -> Option<&PlainName> {
+        self.copy()
+            .map(|copy| &copy.shown)
+            .or_else(|| self.object().map(|(name, _)| name))
     }
 }
 
@@ -158,11 +185,11 @@ impl VaultDir {
     fn examine(&self, vault: &Vault, raw: RawDirEntry) -> Result<Audited, DirError> {
         let meaning = match classify(&raw.name) {
             RawEntry::Short(short) => match self.open_short(vault, &short) {
-                Some(opened) => self.object(opened),
+                Some(opened) => self.object(vault, &raw.name, opened)?,
                 // A copy's suffix may happen to make another legal length.
                 None => self.copy_of(vault, &raw.name, Meaning::Undecryptable),
             },
-            RawEntry::Long(long) => self.examine_long(vault, &long),
+            RawEntry::Long(long) => self.examine_long(vault, &raw.name, &long)?,
             RawEntry::SideFile(long) => {
                 let entry = RawName::new(long.entry().as_bytes());
                 match self.store.stat(&entry) {
@@ -194,38 +221,50 @@ impl VaultDir {
         })
     }
 
-    fn object(&self, (name, id): (PlainName, DirId)) -> Meaning {
-        let under = if id == self.id {
-            Under::Id
-        } else {
-            Under::Place
-        };
-        Meaning::Object { name, under }
+    fn object(
+        &self,
+        vault: &Vault,
+        entry: &RawName,
+        (name, id): (PlainName, DirId),
+    ) -> io::Result<Meaning> {
+        if id == self.id {
+            return Ok(Meaning::Object {
+                name,
+                under: Under::Id,
+            });
+        }
+        let under = Under::Place;
+        Ok(match self.as_copy(vault, entry)? {
+            Some(copy) => Meaning::ConflictCopy { copy, under },
+            None => Meaning::Object { name, under },
+        })
     }
 
-    fn examine_long(&self, vault: &Vault, long: &LongName) -> Meaning {
+    fn examine_long(&self, vault: &Vault, entry: &RawName, long: &LongName) -> io::Result<Meaning> {
         let Ok(side) = self.store.read_side(long) else {
-            return Meaning::NoSideFile;
+            return Ok(Meaning::NoSideFile);
         };
         for id in self.ids() {
             match vault.keys().open_long_name(id, long, &side) {
-                Ok(name) => return self.object((name, id)),
-                Err(NameError::WrongSideFile) => return Meaning::WrongSideFile,
+                Ok(name) => return self.object(vault, entry, (name, id)),
+                Err(NameError::WrongSideFile) => return Ok(Meaning::WrongSideFile),
                 Err(_) => {}
             }
         }
-        Meaning::Undecryptable
+        Ok(Meaning::Undecryptable)
     }
 
     /// Whether a name is a conflict copy's, or else `otherwise`.
     fn copy_of(&self, vault: &Vault, entry: &RawName, otherwise: Meaning) -> Meaning {
-        let open_short = |short: &ShortName| self.open_short(vault, short);
-        let copied = conflict_bases(entry).find_map(|(base, _)| match base {
-            ConflictBase::Short(short) => open_short(&short),
-            ConflictBase::Long(long) => self.open_long(vault, &long),
-        });
-        match copied {
-            Some((of, _)) => Meaning::ConflictCopy { of },
+        match self.suffixed_copy(vault, entry) {
+            Some(copy) => Meaning::ConflictCopy {
+                under: if copy.under == self.id {
+                    Under::Id
+                } else {
+                    Under::Place
+                },
+                copy,
+            },
             None => otherwise,
         }
     }

@@ -177,7 +177,7 @@ impl VaultDir {
     ) -> Result<(), DirError> {
         let new = self.resolve(vault, name)?;
         self.store
-            .rename(entry, &self.store, &new.cipher, RenameMode::NoReplace)?;
+            .rename(entry, &self.store, new.target(), RenameMode::NoReplace)?;
         Ok(self.store.sync()?)
     }
 

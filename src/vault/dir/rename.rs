@@ -25,7 +25,7 @@ use std::sync::Arc;
 use super::{DirError, Resolved, Under, VaultDir, pins};
 use crate::codec::names::PinFile;
 use crate::name::{PlainName, RawName};
-use crate::store::{StoreDir, entry_of};
+use crate::store::{StoreDir, Target};
 use crate::types::{DirId, FileKind, RenameMode, SetTime};
 use crate::vault::Vault;
 
@@ -76,11 +76,8 @@ impl VaultDir {
         let (from_dir, from_name) = from;
         let (to_dir, to_name) = to;
         let old = from_dir.resolve(vault, from_name)?;
-        let new = to_dir.resolve_new(vault, to_name)?;
-        let places = (
-            vault.keys().place(old.under, from_name),
-            vault.keys().place(new.under, to_name),
-        );
+        let new = to_dir.resolve_target(vault, to_name)?;
+        let places = (old.place(vault), new.place(vault));
         let moving = from_dir.depart(vault, &old, places)?;
         let exchanged = match mode {
             RenameMode::Exchange => to_dir.depart(vault, &new, (places.1, places.0))?,
@@ -88,7 +85,7 @@ impl VaultDir {
         };
         from_dir
             .store
-            .rename(&old.entry(), &to_dir.store, &new.cipher, mode)?;
+            .rename(&old.entry(), &to_dir.store, new.target(), mode)?;
         Ok(Renamed {
             moved: moving.map(|departure| departure.arrive(vault)),
             exchanged: exchanged.map(|departure| departure.arrive(vault)),
@@ -138,8 +135,9 @@ impl VaultDir {
         }))
     }
 
-    /// Rule 4: brings the names under the place under the id. One that is not
-    /// shown, because the same name stands under the id too, stays.
+    /// Rule 4: brings the names under the place under the id, with what sync
+    /// clients appended to them. One whose name is taken there gets the name it
+    /// is shown under.
     fn gather(&self, vault: &Vault) -> Result<(), DirError> {
         let before = self.store.stat_itself()?;
         let mut gathered = false;
@@ -147,15 +145,24 @@ impl VaultDir {
             let Some((name, Under::Place)) = found.meaning.object() else {
                 continue;
             };
-            let new = vault.keys().cipher_name(self.id, name);
-            if self.store.stat(&entry_of(&new)).is_ok() {
+            let (new_name, suffix) = match found.meaning.copy() {
+                Some(copy) if copy.suffix.is_empty() => (&copy.shown, &[][..]),
+                Some(copy) => (name, &copy.suffix[..]),
+                None => (name, &[][..]),
+            };
+            let cipher = vault.keys().cipher_name(self.id, new_name);
+            let new = Target {
+                name: &cipher,
+                suffix,
+            };
+            if self.is_there(&new.entry())? {
                 continue;
             }
             if found.kind == Some(FileKind::Directory) {
-                self.pin_as_it_is(vault, &found.entry, name)?;
+                self.pin_as_it_is(vault, &found.entry, name, new_name)?;
             }
             self.store
-                .rename(&found.entry, &self.store, &new, RenameMode::NoReplace)?;
+                .rename(&found.entry, &self.store, new, RenameMode::NoReplace)?;
             gathered = true;
         }
         if gathered {
@@ -166,17 +173,18 @@ impl VaultDir {
         Ok(())
     }
 
-    /// Pins a directory whose name is about to come from the place under the
-    /// id, for both.
+    /// Pins a directory that is about to come from a name under the place to
+    /// one under the id, for both.
     fn pin_as_it_is(
         &self,
         vault: &Vault,
         entry: &RawName,
         name: &PlainName,
+        new_name: &PlainName,
     ) -> Result<(), DirError> {
         let keys = vault.keys();
         let here = keys.place(self.place, name);
-        let there = keys.place(self.id, name);
+        let there = keys.place(self.id, new_name);
         let dir = self.store.open_dir(entry)?;
         let record_here = pins::read_as_owner(&dir)?.opens_at(vault, here)?;
         let id = record_here.unwrap_or(here);
