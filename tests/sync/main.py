@@ -58,7 +58,7 @@ class Round:
         began = time.monotonic()
         try:
             function(*arguments)
-        except Broken as broken:
+        except (Broken, OSError) as broken:
             self.fail(f"{what}: {broken}")
         say(f"{self.client.name}: {what}: {time.monotonic() - began:.0f} s")
 

@@ -229,12 +229,12 @@ class RenameAndFill(Placed):
 
     def right(self, here):
         for place, _ in self.pairs:
-            fill(here / place, "late")
+            fill(here / place, "late" + place)
 
     def expect(self, look):
         for place, label in self.pairs:
             expect_filled(look, label, f"{place}-left")
-            expect_kept(look, "late", place)
+            expect_kept(look, "late" + place, place)
 
 
 class RenameAndMakeAnew(Placed):
@@ -243,17 +243,17 @@ class RenameAndMakeAnew(Placed):
     def left(self, here):
         for place, _ in self.pairs:
             os.rename(here / place, here / f"{place}-left")
-            fill(here / place, "anew")
+            fill(here / place, "anew" + place)
 
     def right(self, here):
         for place, _ in self.pairs:
-            fill(here / place, "late")
+            fill(here / place, "late" + place)
 
     def expect(self, look):
         for place, label in self.pairs:
             expect_filled(look, label, f"{place}-left")
-            expect_filled(look, "anew", place)
-            expect_kept(look, "late", place)
+            expect_filled(look, "anew" + place, place)
+            expect_kept(look, "late" + place, place)
 
 
 class ReplaceAndFill(Placed):
@@ -262,7 +262,7 @@ class ReplaceAndFill(Placed):
     def before(self, here):
         super().before(here)
         for place, _ in self.pairs:
-            fill(here / f"E{place}", "heir")
+            fill(here / f"E{place}", "heir" + place)
 
     def left(self, here):
         for place, _ in self.pairs:
@@ -271,13 +271,13 @@ class ReplaceAndFill(Placed):
 
     def right(self, here):
         for place, _ in self.pairs:
-            fill(here / place, "late")
+            fill(here / place, "late" + place)
 
     def expect(self, look):
         for place, label in self.pairs:
-            expect_filled(look, "heir", place)
-            expect_kept(look, "late", place)
-            look.absent(f"{place}/{label}-file", f"E{place}/heir-file")
+            expect_filled(look, "heir" + place, place)
+            expect_kept(look, "late" + place, place)
+            look.absent(f"{place}/{label}-file", f"E{place}/heir{place}-file")
 
 
 class BothReplaceDirectory(Placed):
@@ -286,8 +286,8 @@ class BothReplaceDirectory(Placed):
     def before(self, here):
         super().before(here)
         for place, _ in self.pairs:
-            fill(here / f"E{place}", "heir")
-            fill(here / f"F{place}", "rival")
+            fill(here / f"E{place}", "heir" + place)
+            fill(here / f"F{place}", "rival" + place)
 
     def left(self, here):
         for place, _ in self.pairs:
@@ -301,7 +301,7 @@ class BothReplaceDirectory(Placed):
 
     def expect(self, look):
         for place, _ in self.pairs:
-            look.has(*filled("heir").values(), *filled("rival").values())
+            look.has(*filled("heir" + place).values(), *filled("rival" + place).values())
 
 
 class RemoveAndFill(Placed):
@@ -313,11 +313,11 @@ class RemoveAndFill(Placed):
 
     def right(self, here):
         for place, _ in self.pairs:
-            fill(here / place, "late")
+            fill(here / place, "late" + place)
 
     def expect(self, look):
         for place, _ in self.pairs:
-            expect_kept(look, "late", place)
+            expect_kept(look, "late" + place, place)
 
 
 class BothMoveInto(Placed):

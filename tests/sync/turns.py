@@ -42,7 +42,8 @@ def move(here):
     os.rename(here / LONG, here / "box" / LONGEST)
     os.rename(here / "box", here / "chest")
     os.rename(here / "chest" / "sub", here / "chest" / LONG)
-    os.unlink(here / "link")
+    if os.path.lexists(here / "link"):
+        os.unlink(here / "link")
     os.symlink("chest/letter", here / "link")
 
 
@@ -63,7 +64,8 @@ def swap(here):
 def remove(here):
     shutil.rmtree(here / ("c" * 130))
     os.unlink(here / "book")
-    os.unlink(here / "link")
+    if os.path.lexists(here / "link"):
+        os.unlink(here / "link")
     os.rename(here / "chest", here / "box")
     os.rename(here / LONGEST, here / "letter")
 
