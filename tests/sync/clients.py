@@ -103,7 +103,7 @@ class Bisync(Client):
     def command(self, *more):
         return [
             "rclone", "bisync", "--config", self.home / "config", "--workdir", self.home / "state",
-            "--force", "--verbose", "--exclude", "~keepfs-*.tmp", *more,
+            "--force", "--remove-empty-dirs", "--verbose", "--exclude", "~keepfs-*.tmp", *more,
             self.left.backing, self.right.backing,
         ]
 

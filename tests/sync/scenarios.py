@@ -320,6 +320,39 @@ class RemoveAndFill(Placed):
             expect_kept(look, "late" + place, place)
 
 
+class RemoveAndEdit(Placed):
+    """rm -r D on one, while the other edits the files in it."""
+
+    def left(self, here):
+        for place, _ in self.pairs:
+            shutil.rmtree(here / place)
+
+    def right(self, here):
+        for place, label in self.pairs:
+            for path in filled(label, place):
+                edit(here / path, f"right {path[:12]}", 6000)
+
+    def expect(self, look):
+        for place, label in self.pairs:
+            for path in filled(label, place):
+                look.kept(path, text(f"right {path[:12]}", 6000))
+
+
+class RenameAndEdit(Placed):
+    """One renames a directory, while the other edits the files in it."""
+
+    def left(self, here):
+        for place, _ in self.pairs:
+            os.rename(here / place, here / f"{place}-left")
+
+    right = RemoveAndEdit.right
+
+    def expect(self, look):
+        RemoveAndEdit.expect(self, look)
+        for place, label in self.pairs:
+            expect_filled(look, label, f"{place}-left")
+
+
 class BothMoveInto(Placed):
     """One moves a directory into another one, which the other device renames."""
 
@@ -495,6 +528,6 @@ class EmptyThings(Scenario):
 ALL = [
     BothEdit, BothCreate, BothMakeDirectory, BothRenameDirectory, BothRenameDirectoryAlike,
     RenameAndFill, RenameAndMakeAnew, ReplaceAndFill, BothReplaceDirectory, RemoveAndFill,
-    BothMoveInto, RenameTwice, EditAndRename, DeleteAndEdit, Links, BothLink,
+    RemoveAndEdit, RenameAndEdit, BothMoveInto, RenameTwice, EditAndRename, DeleteAndEdit, Links, BothLink,
     FileAndDirectory, EmptyThings,
 ]

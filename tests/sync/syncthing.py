@@ -14,7 +14,7 @@ from device import Broken, run, until
 FOLDER = "vault"
 KEY = "only-for-this-test"
 # How long both may take to agree once nothing changes any more.
-PATIENCE = 180
+PATIENCE = 90
 
 
 def free_port():

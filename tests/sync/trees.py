@@ -3,8 +3,7 @@
 import os
 import stat
 
-# What the clients themselves keep at the top of the folder, and the names that
-# docs/SYNC.md asks people to exclude.
+# What the clients themselves keep at the top of the folder.
 OF_CLIENTS = (".stfolder", ".stignore", ".stversions")
 
 
@@ -50,12 +49,17 @@ def tree(top):
     return seen
 
 
+def _of_client(path):
+    """What was fetched in part: Syncthing keeps it for a day, Unison for the next time."""
+    parts = path.split("/")
+    return parts[0] in OF_CLIENTS or any(
+        name.endswith(".tmp") and name.startswith((".syncthing.", ".unison.")) for name in parts
+    )
+
+
 def backing(top):
     """The backing without what the client keeps there for itself."""
-    return {
-        path: entry for path, entry in tree(top).items()
-        if path.split("/")[0] not in OF_CLIENTS
-    }
+    return {path: entry for path, entry in tree(top).items() if not _of_client(path)}
 
 
 def without_empty_directories(entries):

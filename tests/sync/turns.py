@@ -79,7 +79,6 @@ def take_turns(client, left, right, model, turns):
     for top in (model, left.mount_point):
         (top / name).mkdir()
     busy, idle = left, right
-    client.settle()
     for number, turn in enumerate(TURNS[:turns]):
         if turn is make and number:
             for top in (model, busy.mount_point):
