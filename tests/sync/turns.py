@@ -122,7 +122,7 @@ def grow(client, left, right, megabytes):
             with open(left.mount_point / name, "ab", buffering=0) as file:
                 for _ in range(pieces):
                     file.write(piece)
-                    done.wait(0.002 * 20 / megabytes)
+                    done.wait(5 / pieces)
         except OSError as error:
             failure.append(error)
 
