@@ -1,13 +1,16 @@
 //! Floor 4: a vault without a mount: for scripts, for rescue, and for machines
-//! that cannot mount. Writes nothing to the vault, but for an import.
+//! that cannot mount. Writes nothing to the vault, but for an import and where a
+//! conflict is resolved.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | this file | finding an object by its plain path, or by its path on the backing |
 //! | [`list`] | listings |
 //! | [`read`] | contents of regular files |
+//! | [`conflicts`] | conflict copies that sync clients made, and ending them |
 //! | [`transfer`] | whole trees out of a vault and into it |
 
+pub mod conflicts;
 pub mod list;
 pub mod read;
 pub mod transfer;

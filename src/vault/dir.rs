@@ -401,26 +401,30 @@ impl VaultDir {
     /// conflict copy, if only that exists. Looks at the backing only where one
     /// of those may be.
     fn resolve(&self, vault: &Vault, name: &PlainName) -> io::Result<Resolved> {
-        let under = |id| Resolved {
-            cipher: vault.keys().cipher_name(id, name),
-            suffix: Box::default(),
-            name: name.clone(),
-            under: id,
-            shown_as: None,
-        };
-        let first = under(self.id);
+        let first = Self::resolved_as(vault, name, self.id);
         let may_be_copy = CopyTag::in_name(name).next().is_some();
         if self.place == self.id && !may_be_copy || self.is_there(&first.entry())? {
             return Ok(first);
         }
         if self.place != self.id {
-            let second = under(self.place);
+            let second = Self::resolved_as(vault, name, self.place);
             if self.is_there(&second.entry())? {
                 return Ok(second);
             }
         }
         let copy = self.find_copy(vault, name)?;
         Ok(copy.map_or(first, |copy| copy.resolved(vault)))
+    }
+
+    /// The name as it is, or would be, under the id or the place.
+    fn resolved_as(vault: &Vault, name: &PlainName, under: DirId) -> Resolved {
+        Resolved {
+            cipher: vault.keys().cipher_name(under, name),
+            suffix: Box::default(),
+            name: name.clone(),
+            under,
+            shown_as: None,
+        }
     }
 
     /// [`Self::resolve`] for a name that something is about to get.

@@ -20,6 +20,7 @@
 //!
 //! An exchange does this for both sides. The root never moves.
 
+use std::io;
 use std::sync::Arc;
 
 use super::{DirError, Resolved, Under, VaultDir, pins};
@@ -77,10 +78,34 @@ impl VaultDir {
         let (to_dir, to_name) = to;
         let old = from_dir.resolve(vault, from_name)?;
         let new = to_dir.resolve_target(vault, to_name)?;
+        Self::carry(vault, (from_dir, &old), (to_dir, &new), mode)
+    }
+
+    /// Gives a conflict copy the name that it is shown under for its own, so
+    /// that it is an object like any other.
+    ///
+    /// # Errors
+    /// As of [`Self::rename`]; `ENOENT` if no conflict copy is shown as `name`.
+    pub fn adopt_copy(&self, vault: &Vault, name: &PlainName) -> Result<(), DirError> {
+        let old = self.resolve_target(vault, name)?;
+        if old.shown_as.is_none() {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT).into());
+        }
+        let new = Self::resolved_as(vault, name, self.id);
+        Self::carry(vault, (self, &old), (self, &new), RenameMode::NoReplace)?;
+        Ok(())
+    }
+
+    fn carry(
+        vault: &Vault,
+        (from_dir, old): (&Self, &Resolved),
+        (to_dir, new): (&Self, &Resolved),
+        mode: RenameMode,
+    ) -> Result<Renamed, DirError> {
         let places = (old.place(vault), new.place(vault));
-        let moving = from_dir.depart(vault, &old, places)?;
+        let moving = from_dir.depart(vault, old, places)?;
         let exchanged = match mode {
-            RenameMode::Exchange => to_dir.depart(vault, &new, (places.1, places.0))?,
+            RenameMode::Exchange => to_dir.depart(vault, new, (places.1, places.0))?,
             RenameMode::Replace | RenameMode::NoReplace => None,
         };
         from_dir
