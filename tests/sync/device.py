@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,8 +16,6 @@ class Broken(Exception):
 
 
 def say(text):
-    import sys
-
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
@@ -114,7 +113,7 @@ class Device:
         """Whatever it takes to leave no mount and no process behind."""
         if self.server is None:
             return
-        run(["fusermount3", "-u", "-z", self.mount_point], self.env)
+        self.command("unmount", "--lazy", self.mount_point)
         try:
             self.server.wait(10)
         except subprocess.TimeoutExpired:
@@ -130,6 +129,11 @@ class Device:
 
         if not until(sealed, 30):
             raise Broken(f"{self.name}: files stay open for writing")
+
+    def conflict_copies(self):
+        """The paths of all conflict copies, by `keepfs conflicts`."""
+        report = json.loads(self.demand("conflicts", "--json", "--keyfile", self.keyfile, self.backing))
+        return {copy["path"] for each in report["conflicts"] for copy in each["copies"]}
 
     def findings(self):
         """What `keepfs check` ends with and finds."""

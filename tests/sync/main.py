@@ -7,6 +7,7 @@ usage: main.py --keepfs PROGRAM --work DIRECTORY [option...]
 
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
@@ -17,7 +18,7 @@ import trees
 import turns
 from clients import Bisync, Rsync, RsyncInPlace, Unison, version
 from device import Broken, Device, say, until
-from look import Look
+from look import Look, conflict_of
 from scenarios import ALL
 from syncthing import Syncthing
 
@@ -48,6 +49,7 @@ class Round:
         self.right.copy_from(self.left)
         self.client = kind(home / "client-home", self.left, self.right)
         self.failures = []
+        self.shown_copies = set()
 
     def fail(self, text):
         self.failures.append(text)
@@ -162,9 +164,15 @@ class Round:
         self.client.settle()
         self.agree("at the end")
         one = trees.tree(self.left.mount_point)
+        self.shown_copies = {path for path in one if conflict_of(path.rpartition("/")[2])}
         say(f"{self.client.name}: both mounts show the same {len(one)} entries")
 
     def check(self):
+        for device in self.devices:
+            listed = device.conflict_copies()
+            if listed != self.shown_copies:
+                raise Broken(f"{device.name}: keepfs conflicts and the mount disagree: "
+                             + "; ".join(map(trees.short, sorted(listed ^ self.shown_copies))))
         for device in self.devices:
             status, findings = device.findings()
             bad = [finding for finding in findings if finding["kind"] not in HARMLESS]
@@ -192,6 +200,8 @@ def options():
 
 
 def main():
+    # However it ends, mounts and clients are taken down first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chosen = options()
     version(["syncthing", "--version"], r"syncthing v\S+")
     version(["rclone", "version"], r"rclone v\S+")

@@ -1,6 +1,8 @@
 """Two Syncthing instances on the loopback interface, each with a home of its own."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -113,7 +115,8 @@ class Instance:
         try:
             self.server.wait(30)
         except subprocess.TimeoutExpired:
-            self.server.kill()
+            # It watches over a process of its own, which is in the same session.
+            os.killpg(self.server.pid, signal.SIGKILL)
             self.server.wait()
         self.server = None
 

@@ -1,5 +1,6 @@
 """What a mount or a backing shows, and where two of them differ."""
 
+import errno
 import os
 import stat
 
@@ -8,8 +9,6 @@ OF_CLIENTS = (".stfolder", ".stignore", ".stversions")
 
 
 def _name(error):
-    import errno
-
     return errno.errorcode.get(error.errno, str(error.errno))
 
 
