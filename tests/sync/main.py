@@ -14,14 +14,16 @@ import traceback
 from pathlib import Path
 
 import activity
+import on_directories
+import on_files
 import trees
 import turns
 from clients import Bisync, Rsync, RsyncInPlace, Unison, version
 from device import Broken, Device, say, until
 from look import Look, conflict_of
-from scenarios import ALL
 from syncthing import Syncthing
 
+ALL = on_files.ALL + on_directories.ALL
 CLIENTS = {
     "syncthing": [Syncthing],
     "bisync": [Bisync],
@@ -191,7 +193,8 @@ def options():
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", action="append", choices=[kind.__name__ for kind in ALL])
+    parser.add_argument("--only", action="append", metavar="SCENARIO",
+                        choices=[kind.__name__ for kind in ALL])
     parser.add_argument("--no-scenarios", action="store_true")
     chosen = parser.parse_args()
     if chosen.quick:
