@@ -437,6 +437,8 @@ TEMPORARY = re.compile(
     rb"|\.stignore|\..+\.~[0-9A-Fa-f]+|(\.sync_|\._sync_|\.csync_journal\.db|\.owncloudsync\.log).*"
     rb"|\.dropbox(\.attr|\.cache)?|.*\.partial", re.S)
 
+PIN_COPY = re.compile(rb"keepfs(?!\.vault|\.slots|\.rm-|\.dir\Z)", re.S)
+
 YMD, HMS, DATE = rb"(\d{4})(\d\d)(\d\d)", rb"(\d\d)(\d\d)\d\d", rb"(\d{4})-(\d\d)-(\d\d)"
 CLIENTS = [(client, re.compile(form, re.S)) for client, form in (
     (b"syncthing", rb"\.sync-conflict-" + YMD + b"-" + HMS + rb"-[A-Z0-9]{7}"),
@@ -595,17 +597,29 @@ class Decoder:
         self.keys, self.report, self.out, self.inodes = keys, report, out, {}
 
     # Section 8: the ids under which the names in a directory may stand, its own first
-    def dir_ids(self, fd, place, backing):
-        path, ids = join(backing, b"keepfs.dir"), []
+    def dir_ids(self, fd, place, backing, entries):
+        if not backing:
+            return [place], set()
+        ids, used, path = [], set(), join(backing, b"keepfs.dir")
         try:
-            require(backing, FileNotFoundError, "the root never has a pin")
-            pin = read_at(fd, b"keepfs.dir", 65)
+            ids, used = self.pin(fd, b"keepfs.dir", place, path), {b"keepfs.dir"}
         except FileNotFoundError:
-            return [place]
+            pass
         except (Outcome, OSError):
             self.lost(fd, b"keepfs.dir", path)
             raise
-        table = Table(self.report, path, size_at(fd, b"keepfs.dir"), "pin")
+        ids.append(place)
+        for entry in sorted(filter(PIN_COPY.match, entries))[:16]:
+            try:
+                stated = self.pin(fd, entry, place, join(backing, entry))
+                ids, used = ids + stated, used | ({entry} if stated else set())
+            except (Outcome, OSError):
+                pass
+        return list(dict.fromkeys(ids)), used
+
+    def pin(self, fd, entry, place, path):
+        pin, ids = read_at(fd, entry, 65), []
+        table = Table(self.report, path, size_at(fd, entry), "pin")
         try:
             require(len(pin) in (32, 64), NotAuthentic, "the pin has not 32 or 64 bytes")
             for record in (pin[:32], pin[32:])[:len(pin) // 32]:
@@ -617,7 +631,7 @@ class Decoder:
             require(len(ids) < 2, NotAuthentic, "both records of the pin open")
         finally:
             table.close()
-        return ids + [place]
+        return ids
 
     # Section 7: B to its name, and the number of the id that opened it
     def plain_name(self, B, ids):
@@ -653,7 +667,7 @@ class Decoder:
     def directory(self, fd, out, place, plain, backing):
         found, sides, taken, needed, rest = [], [], set(), set(), listed(fd)
         try:
-            ids = self.dir_ids(fd, place, backing)
+            ids, pins = self.dir_ids(fd, place, backing, rest)
         except (Outcome, OSError) as e:
             self.report.damage(plain, f"the directory cannot be read: {e}")
             for entry in rest:
@@ -669,7 +683,7 @@ class Decoder:
                     needed.add(entry[:44] + b"=")
                 elif entry[44:45] == b"=" and is_long(entry[:44]):
                     sides.append(entry)
-                elif entry not in ((b"keepfs.dir",) if backing else (b"keepfs.vault", b"keepfs.slots")):
+                elif entry not in pins and (backing or entry not in (b"keepfs.vault", b"keepfs.slots")):
                     raise Malformed(f"is {kind}")
             except (Outcome, OSError) as e:
                 if kind in ("short", "long"):
@@ -679,8 +693,8 @@ class Decoder:
                 self.lost(fd, entry, path)
         for entry in sides:
             self.side(fd, entry, ids, needed, join(backing, entry))
-        own = {name for copy, number, _, name, *_ in found if not copy and number == 0}
-        found = [(copy or number > 0 and name in own, entry, name, *rest) for copy, number, entry, name, *rest in found]
+        owner = {name: number for copy, number, _, name, *_ in sorted(found, reverse=True) if not copy}
+        found = [(copy or owner[name] < number, entry, name, *rest) for copy, number, entry, name, *rest in found]
         for copy, entry, name, suffix, dir_id in sorted(found):
             shown = conflict_name(name, entry, suffix) if copy else name
             path, where = join(plain, shown), join(backing, entry)

@@ -7,8 +7,8 @@ use super::{Checker, Depth, Place, Task, Trouble};
 use crate::codec::xattr::{XATTR_PREFIX, XattrOwner};
 use crate::name::{PlainName, RawName};
 use crate::store::StoreNode;
-use crate::types::{Access, FileKind};
-use crate::vault::dir::{Audited, DirError, Meaning, PinStanding, Under, VaultDir};
+use crate::types::{Access, DirId, FileKind};
+use crate::vault::dir::{Audited, DirError, Meaning, PinStanding, VaultDir};
 use crate::vault::file::{File, FileError, SealVerdict, Standing};
 
 impl Checker<'_> {
@@ -17,7 +17,7 @@ impl Checker<'_> {
         &self,
         parent: &VaultDir,
         entry: &RawName,
-        name: (&PlainName, Under),
+        name: (&PlainName, DirId),
         at: &Place,
     ) {
         match parent.open_entry(self.vault, entry, name) {
@@ -60,7 +60,7 @@ impl Checker<'_> {
         let (mut opened, mut closed) = (0u64, 0u64);
         for entry in &entries {
             match entry.meaning {
-                Meaning::Object { .. } | Meaning::ConflictCopy { .. } => opened += 1,
+                Meaning::Object { .. } | Meaning::ConflictCopy(_) => opened += 1,
                 Meaning::Undecryptable => closed += 1,
                 Meaning::NoSideFile
                 | Meaning::WrongSideFile
@@ -126,10 +126,11 @@ impl Checker<'_> {
             Meaning::Undecryptable => Trouble::NameDoesNotOpen,
             Meaning::NoSideFile => Trouble::NoSideFile,
             Meaning::WrongSideFile => Trouble::WrongSideFile,
-            Meaning::ConflictCopy { copy, under } => {
+            Meaning::ConflictCopy(copy) => {
                 let of = copy.of.bytes().to_vec();
                 self.report(&place, Trouble::ConflictCopy { of });
-                return self.object(dir, (copy.of, under), entry.entry, entry.kind, place);
+                let name = (copy.of, copy.under);
+                return self.object(dir, name, entry.entry, entry.kind, place);
             }
             Meaning::OrphanedSideFile => Trouble::OrphanedSideFile,
             Meaning::Leftover => Trouble::Leftover,
@@ -143,7 +144,7 @@ impl Checker<'_> {
     fn object(
         &self,
         dir: &Arc<VaultDir>,
-        (name, under): (PlainName, Under),
+        (name, under): (PlainName, DirId),
         entry: RawName,
         kind: Option<FileKind>,
         at: Place,

@@ -18,7 +18,8 @@
 //! which its entries are encrypted under, is the place unless its pin says
 //! otherwise. Where they differ, an entry that is not found under the id is
 //! looked for under the place: another device may have created it before the
-//! pin reached it.
+//! pin reached it. Where two devices moved different directories to one name,
+//! a sync client kept both pins, and the copy states one more id.
 //!
 //! # What a `VaultDir` does not do
 //!
@@ -35,12 +36,12 @@ mod rename;
 mod unfinished;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-pub use audit::{Audited, Meaning, PinStanding, Under};
+pub use audit::{Audited, Meaning, PinStanding};
 pub use copies::ConflictCopy;
 pub use list::{Listed, Listing};
 pub use lost::Identity;
@@ -68,6 +69,8 @@ pub struct VaultDir {
     /// Conflict copies that were seen here. A leaf: nothing is called while
     /// it is held.
     copies: Arc<Mutex<KnownCopies>>,
+    /// Ids that conflict copies of the pin state, once they were looked for.
+    more_ids: Arc<OnceLock<Box<[DirId]>>>,
 }
 
 /// An entry that was looked up.
@@ -150,6 +153,7 @@ impl VaultDir {
             id,
             confirmed: Arc::new(AtomicBool::new(false)),
             copies: Arc::default(),
+            more_ids: Arc::default(),
         }
     }
 
@@ -198,9 +202,14 @@ impl VaultDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(DirError::from(error)),
         };
+        let under = |id| found(entry_of(&vault.keys().cipher_name(id, name)), None);
         for id in self.ids() {
-            let entry = entry_of(&vault.keys().cipher_name(id, name));
-            if let Some(found) = found(entry, None)? {
+            if let Some(found) = under(id)? {
+                return Ok(Some(found));
+            }
+        }
+        for id in self.ids_of_a_pinned_one(vault)? {
+            if let Some(found) = under(id)? {
                 return Ok(Some(found));
             }
         }
@@ -391,25 +400,37 @@ impl VaultDir {
         Ok(self.node(vault, name)?.set_times(atime, mtime)?)
     }
 
-    /// The id, and the place where that is another.
-    fn ids(&self) -> impl Iterator<Item = DirId> + use<> {
-        let place = (self.place != self.id).then_some(self.place);
-        [self.id].into_iter().chain(place)
+    /// The id; the place where that is another; and what conflict copies of the
+    /// pin state, as far as they were looked for.
+    fn ids(&self) -> Vec<DirId> {
+        let mut ids = vec![self.id];
+        let more = self.more_ids.get().into_iter().flatten();
+        for id in [&self.place].into_iter().chain(more) {
+            if !ids.contains(id) {
+                ids.push(*id);
+            }
+        }
+        ids
     }
 
-    /// The name as it stands here: under the id; or under the place, or as a
+    /// The name as it stands here: under the id; or under another id, or as a
     /// conflict copy, if only that exists. Looks at the backing only where one
     /// of those may be.
     fn resolve(&self, vault: &Vault, name: &PlainName) -> io::Result<Resolved> {
         let first = Self::resolved_as(vault, name, self.id);
         let may_be_copy = CopyTag::in_name(name).next().is_some();
-        if self.place == self.id && !may_be_copy || self.is_there(&first.entry())? {
+        let ids = self.ids();
+        if ids.len() == 1 && !may_be_copy || self.is_there(&first.entry())? {
             return Ok(first);
         }
-        if self.place != self.id {
-            let second = Self::resolved_as(vault, name, self.place);
-            if self.is_there(&second.entry())? {
-                return Ok(second);
+        for id in ids
+            .into_iter()
+            .skip(1)
+            .chain(self.ids_of_a_pinned_one(vault)?)
+        {
+            let other = Self::resolved_as(vault, name, id);
+            if self.is_there(&other.entry())? {
+                return Ok(other);
             }
         }
         let copy = self.find_copy(vault, name)?;

@@ -30,23 +30,17 @@ pub enum Meaning {
     Object {
         /// Its plain name.
         name: PlainName,
-        /// What the name opened under.
-        under: Under,
+        /// The id of the directory that the name opened under.
+        under: DirId,
     },
-    /// The form of a name, but it opens neither under the directory's id nor
-    /// under its place.
+    /// The form of a name, but it opens under none of the directory's ids.
     Undecryptable,
     /// A long name whose side file is missing.
     NoSideFile,
     /// A long name whose side file holds something else.
     WrongSideFile,
     /// An object of the vault that is shown under another name than its own.
-    ConflictCopy {
-        /// What it is a copy of, and the name it is shown under.
-        copy: ConflictCopy,
-        /// What the name of the original opened under.
-        under: Under,
-    },
+    ConflictCopy(ConflictCopy),
     /// The side file of a long name that is there.
     SideFile,
     /// The side file of a long name that is not there.
@@ -65,10 +59,10 @@ impl Meaning {
     /// The plain name in the entry of an object of the vault, and what it
     /// opened under; of a conflict copy the original's.
     #[must_use]
-    pub fn object(&self) -> Option<(&PlainName, Under)> {
+    pub fn object(&self) -> Option<(&PlainName, DirId)> {
         match self {
             Self::Object { name, under } => Some((name, *under)),
-            Self::ConflictCopy { copy, under } => Some((&copy.of, *under)),
+            Self::ConflictCopy(copy) => Some((&copy.of, copy.under)),
             Self::Undecryptable
             | Self::NoSideFile
             | Self::WrongSideFile
@@ -85,7 +79,7 @@ impl Meaning {
     #[must_use]
     pub fn copy(&self) -> Option<&ConflictCopy> {
         match self {
-            Self::ConflictCopy { copy, .. } => Some(copy),
+            Self::ConflictCopy(copy) => Some(copy),
             Self::Object { .. }
             | Self::Undecryptable
             | Self::NoSideFile
@@ -109,15 +103,6 @@ impl Meaning {
     }
 }
 
-/// Which id of a directory a name opened under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Under {
-    /// The directory's id.
-    Id,
-    /// Its place: the name was made where the pin was not known.
-    Place,
-}
-
 /// What a directory's pin is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinStanding {
@@ -136,6 +121,7 @@ impl VaultDir {
     /// What the backing says.
     pub fn audit(&self, vault: &Vault) -> Result<Vec<Audited>, DirError> {
         let raw = self.store.list()?;
+        self.learn_ids(vault, raw.iter().map(|raw| &raw.name));
         raw.into_iter()
             .map(|raw| self.examine(vault, raw))
             .collect()
@@ -225,17 +211,10 @@ impl VaultDir {
         &self,
         vault: &Vault,
         entry: &RawName,
-        (name, id): (PlainName, DirId),
+        (name, under): (PlainName, DirId),
     ) -> io::Result<Meaning> {
-        if id == self.id {
-            return Ok(Meaning::Object {
-                name,
-                under: Under::Id,
-            });
-        }
-        let under = Under::Place;
-        Ok(match self.as_copy(vault, entry)? {
-            Some(copy) => Meaning::ConflictCopy { copy, under },
+        Ok(match self.second_of_a_name(vault, entry, &name, under)? {
+            Some(copy) => Meaning::ConflictCopy(copy),
             None => Meaning::Object { name, under },
         })
     }
@@ -257,14 +236,7 @@ impl VaultDir {
     /// Whether a name is a conflict copy's, or else `otherwise`.
     fn copy_of(&self, vault: &Vault, entry: &RawName, otherwise: Meaning) -> Meaning {
         match self.suffixed_copy(vault, entry) {
-            Some(copy) => Meaning::ConflictCopy {
-                under: if copy.under == self.id {
-                    Under::Id
-                } else {
-                    Under::Place
-                },
-                copy,
-            },
+            Some(copy) => Meaning::ConflictCopy(copy),
             None => otherwise,
         }
     }

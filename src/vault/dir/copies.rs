@@ -3,8 +3,9 @@
 //!
 //! * an entry to which a sync client appended something, when two devices had
 //!   changed the same object;
-//! * an entry under the directory's place whose name another one has under the
-//!   directory's id, when two devices made both before the pin had arrived.
+//! * an entry under one of the directory's ids whose name another one has under
+//!   an earlier of them, when two devices made both before they knew of each
+//!   other's pin.
 //!
 //! Looking for a copy by its shown name reads the directory; no name without
 //! the form of one costs that.
@@ -42,7 +43,7 @@ pub struct ConflictCopy {
 }
 
 impl ConflictCopy {
-    fn new(entry: &RawName, (of, under): (PlainName, DirId), suffix: &[u8]) -> Self {
+    pub(super) fn new(entry: &RawName, (of, under): (PlainName, DirId), suffix: &[u8]) -> Self {
         Self {
             shown: shown_name(&of, entry, suffix),
             of,
@@ -80,10 +81,25 @@ impl VaultDir {
         })
     }
 
-    /// An entry that opened under the place, as the copy that it is if the
-    /// name is taken under the id.
-    pub(super) fn second_of_a_name(entry: &RawName, name: PlainName, under: DirId) -> ConflictCopy {
-        ConflictCopy::new(entry, (name, under), b"")
+    /// An entry that opened, as the copy that it is if an earlier id has its
+    /// name.
+    pub(super) fn second_of_a_name(
+        &self,
+        vault: &Vault,
+        entry: &RawName,
+        name: &PlainName,
+        under: DirId,
+    ) -> io::Result<Option<ConflictCopy>> {
+        for id in self.ids() {
+            if id == under {
+                break;
+            }
+            if self.is_there(&entry_of(&vault.keys().cipher_name(id, name)))? {
+                let opened = (name.clone(), under);
+                return Ok(Some(ConflictCopy::new(entry, opened, b"")));
+            }
+        }
+        Ok(None)
     }
 
     /// The copy that an entry is, whatever it is shown under.
@@ -95,12 +111,7 @@ impl VaultDir {
         let form = classify(entry);
         match &form {
             RawEntry::Short(_) | RawEntry::Long(_) => match self.open(vault, &form) {
-                Some((name, under)) if under != self.id => {
-                    let first = entry_of(&vault.keys().cipher_name(self.id, &name));
-                    let taken = self.is_there(&first)?;
-                    Ok(taken.then(|| Self::second_of_a_name(entry, name, under)))
-                }
-                Some(_) => Ok(None),
+                Some((name, under)) => self.second_of_a_name(vault, entry, &name, under),
                 None => Ok(self.suffixed_copy(vault, entry)),
             },
             RawEntry::Other => Ok(self.suffixed_copy(vault, entry)),

@@ -62,6 +62,7 @@ impl VaultDir {
     /// What the backing says.
     pub fn list(&self, vault: &Vault) -> Result<Listing, DirError> {
         let raw = self.store.list()?;
+        self.learn_ids(vault, raw.iter().map(|raw| &raw.name));
         let judge = |entry| self.judge(vault, entry);
         let verdicts: Vec<io::Result<Verdict>> = if raw.len() > PARALLEL_FROM {
             raw.into_par_iter().map(judge).collect()
@@ -69,39 +70,44 @@ impl VaultDir {
             raw.into_iter().map(judge).collect()
         };
         let mut listing = Listing::default();
-        let (mut under_place, mut copies) = (Vec::new(), Vec::new());
+        let (mut under_others, mut copies) = (Vec::new(), Vec::new());
         for verdict in verdicts {
             match verdict? {
                 Verdict::Entry(listed, id) if id == self.id => listing.entries.push(listed),
-                Verdict::Entry(listed, id) => under_place.push((listed, id)),
+                Verdict::Entry(listed, id) => under_others.push((listed, id)),
                 Verdict::Copy(listed, copy) => copies.push((listed, copy)),
                 Verdict::Undecryptable => listing.undecryptable += 1,
                 Verdict::Foreign => listing.foreign += 1,
                 Verdict::Hidden => {}
             }
         }
-        self.add_under_place(&mut listing, under_place, &mut copies);
+        self.add_under_others(&mut listing, under_others, &mut copies);
         self.add_copies(&mut listing, copies);
         Ok(listing)
     }
 
-    /// Adds what opened under the place: as it is where its name is free.
-    fn add_under_place(
+    /// Adds what opened under another id than the first: as it is where its
+    /// name is free.
+    fn add_under_others(
         &self,
         listing: &mut Listing,
-        under_place: Vec<(Listed, DirId)>,
+        mut under_others: Vec<(Listed, DirId)>,
         copies: &mut Vec<(Listed, ConflictCopy)>,
     ) {
-        if under_place.is_empty() {
+        if under_others.is_empty() {
             return;
         }
-        let names: HashSet<PlainName> = listing.entries.iter().map(|e| e.name.clone()).collect();
-        for (listed, id) in under_place {
-            if names.contains(&listed.name) {
-                let copy = Self::second_of_a_name(&listed.entry, listed.name.clone(), id);
-                copies.push((listed, copy));
-            } else {
+        let ids = self.ids();
+        under_others.sort_by_key(|(_, under)| ids.iter().position(|id| id == under));
+        let mut names: HashSet<PlainName> =
+            listing.entries.iter().map(|e| e.name.clone()).collect();
+        for (listed, id) in under_others {
+            if names.insert(listed.name.clone()) {
                 listing.entries.push(listed);
+            } else {
+                let opened = (listed.name.clone(), id);
+                let copy = ConflictCopy::new(&listed.entry, opened, b"");
+                copies.push((listed, copy));
             }
         }
     }
@@ -181,7 +187,7 @@ impl VaultDir {
         vault: &Vault,
         short: &ShortName,
     ) -> Option<(PlainName, DirId)> {
-        self.ids().find_map(|id| {
+        self.ids().into_iter().find_map(|id| {
             let name = vault.keys().open_name(id, short).ok()?;
             Some((name, id))
         })
@@ -189,7 +195,7 @@ impl VaultDir {
 
     pub(super) fn open_long(&self, vault: &Vault, long: &LongName) -> Option<(PlainName, DirId)> {
         let side = self.store.read_side(long).ok()?;
-        self.ids().find_map(|id| {
+        self.ids().into_iter().find_map(|id| {
             let name = vault.keys().open_long_name(id, long, &side).ok()?;
             Some((name, id))
         })
@@ -200,6 +206,15 @@ impl VaultDir {
     ///
     /// A directory that may not be listed is given the benefit of the doubt.
     pub(super) fn id_is_plausible(&self, vault: &Vault) -> Result<bool, DirError> {
+        if self.some_name_opens(vault)? {
+            return Ok(true);
+        }
+        // Perhaps under an id that only a copy of the pin states.
+        self.look_for_ids(vault)?;
+        self.some_name_opens(vault)
+    }
+
+    fn some_name_opens(&self, vault: &Vault) -> Result<bool, DirError> {
         let mut met = false;
         let mut opened = false;
         let scanned = self.store.scan(|entry| {

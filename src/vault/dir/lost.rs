@@ -5,8 +5,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{DirError, Under, VaultDir, pins};
-use crate::codec::entry::{PIN_NAME, RawEntry, classify};
+use super::{DirError, VaultDir, pins};
+use crate::codec::entry::{RawEntry, classify};
 use crate::codec::geometry::Geometry;
 use crate::codec::names::PinFile;
 use crate::name::{PlainName, RawName};
@@ -40,7 +40,7 @@ impl VaultDir {
         &self,
         vault: &Vault,
         entry: &RawName,
-        (name, under): (&PlainName, Under),
+        (name, under): (&PlainName, DirId),
     ) -> Result<Self, DirError> {
         let opened = self.open_entry_unpinned(vault, entry, (name, under))?;
         let id = pins::read(&opened.store)?.id_at(vault, opened.place)?;
@@ -55,13 +55,9 @@ impl VaultDir {
         &self,
         vault: &Vault,
         entry: &RawName,
-        (name, under): (&PlainName, Under),
+        (name, under): (&PlainName, DirId),
     ) -> Result<Self, DirError> {
-        let parent = match under {
-            Under::Id => self.id,
-            Under::Place => self.place,
-        };
-        let place = vault.keys().place(parent, name);
+        let place = vault.keys().place(under, name);
         let store = self.store.open_dir(entry)?;
         Ok(Self::new(Arc::new(store), place, place))
     }
@@ -109,7 +105,7 @@ impl VaultDir {
                 .filter(|form| under.open(vault, form).is_some());
             (*id, opened.count())
         };
-        let copies = self.pin_copies(vault)?;
+        let copies = self.look_for_ids(vault)?;
         let best = copies
             .iter()
             .chain(stated)
@@ -192,27 +188,6 @@ impl VaultDir {
     /// This directory with `id` and no other.
     fn under(&self, id: DirId) -> Self {
         Self::new(Arc::clone(&self.store), id, id)
-    }
-
-    /// What conflict copies of the pin state for this place.
-    fn pin_copies(&self, vault: &Vault) -> io::Result<Vec<DirId>> {
-        let mut names = Vec::new();
-        self.store.scan(|entry| {
-            // Clients keep the beginning of the name, or all but its extension.
-            let name = entry.name.bytes();
-            let stem = PIN_NAME.strip_suffix(".dir").unwrap_or(PIN_NAME);
-            if name != PIN_NAME.as_bytes() && name.starts_with(stem.as_bytes()) {
-                names.push(entry.name);
-            }
-            ControlFlow::Continue(())
-        })?;
-        let longest = 2 * crate::codec::names::PIN_RECORD_LEN;
-        let read = |name: &RawName| {
-            let file = self.store.open_file(name, Access::Read).ok()?;
-            let bytes = file.read_head(longest + 1).ok()?;
-            vault.keys().open_pin(self.place, &bytes).ok().flatten()
-        };
-        Ok(names.iter().filter_map(read).collect())
     }
 
     /// The ids of the directories in which files of this one were made.

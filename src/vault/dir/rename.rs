@@ -12,8 +12,8 @@
 //!    after it the new; the record of the place it is not at opens nothing.
 //!    A record of any other place is dropped by this.
 //! 4. Names in it that stand under its place, because they were made before its
-//!    pin was known, are brought under its id first: they would open under
-//!    neither afterwards. A directory among them is pinned, empty or not, as
+//!    pin was known, or under the id that a conflict copy of its pin states, are
+//!    brought under its id first: they would open under none afterwards. A directory among them is pinned, empty or not, as
 //!    somebody may have it open and create in it under the id it had.
 //! 5. An entry that reached a directory of rule 2 during the rename is found
 //!    by looking again afterwards, and pinned then.
@@ -23,7 +23,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{DirError, Resolved, Under, VaultDir, pins};
+use super::{DirError, Resolved, VaultDir, pins};
 use crate::codec::names::PinFile;
 use crate::name::{PlainName, RawName};
 use crate::store::{StoreDir, Target};
@@ -134,9 +134,9 @@ impl VaultDir {
         let pin = pins::read_as_owner(&dir)?;
         let record_here = pin.opens_at(vault, here)?;
         let id = record_here.unwrap_or(here);
-        if id != here {
-            let dir = self.store.open_dir(&entry)?;
-            Self::new(Arc::new(dir), here, id).gather(vault)?;
+        let inside = Self::new(Arc::new(self.store.open_dir(&entry)?), here, id);
+        if id != here || inside.has_pin_copies()? {
+            inside.gather(vault)?;
         }
         let found_there = pin.id_at(vault, there)?;
         let arriving_as = |id, unpinned| {
@@ -160,16 +160,19 @@ impl VaultDir {
         }))
     }
 
-    /// Rule 4: brings the names under the place under the id, with what sync
+    /// Rule 4: brings the names under other ids under the first, with what sync
     /// clients appended to them. One whose name is taken there gets the name it
     /// is shown under.
     fn gather(&self, vault: &Vault) -> Result<(), DirError> {
         let before = self.store.stat_itself()?;
         let mut gathered = false;
         for found in self.audit(vault)? {
-            let Some((name, Under::Place)) = found.meaning.object() else {
+            let Some((name, under)) = found.meaning.object() else {
                 continue;
             };
+            if under == self.id {
+                continue;
+            }
             let (new_name, suffix) = match found.meaning.copy() {
                 Some(copy) if copy.suffix.is_empty() => (&copy.shown, &[][..]),
                 Some(copy) => (name, &copy.suffix[..]),
@@ -184,7 +187,11 @@ impl VaultDir {
                 continue;
             }
             if found.kind == Some(FileKind::Directory) {
-                self.pin_as_it_is(vault, &found.entry, name, new_name)?;
+                let places = (
+                    vault.keys().place(under, name),
+                    vault.keys().place(self.id, new_name),
+                );
+                self.pin_as_it_is(vault, &found.entry, places)?;
             }
             self.store
                 .rename(&found.entry, &self.store, new, RenameMode::NoReplace)?;
@@ -198,23 +205,21 @@ impl VaultDir {
         Ok(())
     }
 
-    /// Pins a directory that is about to come from a name under the place to
-    /// one under the id, for both.
+    /// Pins a directory that is about to come from a name under another id to
+    /// one under the first, for both of its places.
     fn pin_as_it_is(
         &self,
         vault: &Vault,
         entry: &RawName,
-        name: &PlainName,
-        new_name: &PlainName,
+        (here, there): (DirId, DirId),
     ) -> Result<(), DirError> {
         let keys = vault.keys();
-        let here = keys.place(self.place, name);
-        let there = keys.place(self.id, new_name);
         let dir = self.store.open_dir(entry)?;
         let record_here = pins::read_as_owner(&dir)?.opens_at(vault, here)?;
         let id = record_here.unwrap_or(here);
-        if id != here {
-            Self::new(Arc::new(self.store.open_dir(entry)?), here, id).gather(vault)?;
+        let inside = Self::new(Arc::new(self.store.open_dir(entry)?), here, id);
+        if id != here || inside.has_pin_copies()? {
+            inside.gather(vault)?;
         }
         let current = record_here.map(|id| keys.seal_pin(here, id));
         Ok(pins::write(

@@ -242,3 +242,122 @@ impl RenameTo for VaultDir {
         VaultDir::rename(&world.vault, (self, from), (self, to), mode).unwrap();
     }
 }
+
+/// Two devices moved different directories, with a file `x` and one more in
+/// each, to the name `d`; a client has merged them, and kept both pins, the
+/// second as `copy`.
+fn merged(world: &World, copy: &str, pin: &str) -> VaultDir {
+    let root = world.vault.root_dir();
+    for (from, to, own) in [("a", "d", "from a"), ("b", "e", "from b")] {
+        let dir = mkdir(world, &root, from);
+        write(world, &dir, "x", from.as_bytes());
+        touch(world, &dir, own);
+        mkdir(world, &dir, &format!("dir {own}"));
+        rename(world, (&root, from), (&root, to), RenameMode::Replace).unwrap();
+    }
+    let (d, e) = (child(world, &root, "d"), child(world, &root, "e"));
+    let (d_at, e_at) = (here(world, &d), here(world, &e));
+    for entry in std::fs::read_dir(&e_at).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "keepfs.dir" {
+            std::fs::rename(entry.path(), d_at.join(entry.file_name())).unwrap();
+        }
+    }
+    let record = world.vault.keys().seal_pin(d.place(), e.id());
+    let made = PinFile::new(None, record);
+    std::fs::rename(d_at.join("keepfs.dir"), d_at.join(pin)).unwrap();
+    e.store()
+        .replace_internal(Internal::Pin, made.sealed())
+        .unwrap();
+    std::fs::rename(e_at.join("keepfs.dir"), d_at.join(copy)).unwrap();
+    std::fs::remove_dir(e_at).unwrap();
+    child(world, &root, "d")
+}
+
+const IN_BOTH: [&str; 5] = ["dir from a", "dir from b", "from a", "from b", "x"];
+
+#[test]
+fn two_directories_merged_under_one_name_show_all_of_both_by_the_copy_of_the_pin() {
+    for (copy, pin) in [
+        (
+            "keepfs.sync-conflict-20261122-101042-ABCDEFG.dir",
+            "keepfs.dir",
+        ),
+        ("keepfs (1).dir", "keepfs.dir"),
+        (
+            "keepfs.dir (conflicted copy 2026-11-22 101042)",
+            "keepfs.dir",
+        ),
+        // Both renamed, the original gone.
+        ("keepfs.dir.conflict1", "keepfs.dir.conflict2"),
+    ] {
+        let world = World::new();
+        let dir = merged(&world, copy, pin);
+        let shown = names(&world, &dir);
+        let plain: Vec<_> = shown
+            .iter()
+            .filter(|n| !n.contains(" [conflict "))
+            .collect();
+        assert_eq!(plain, IN_BOTH, "{copy}");
+        assert_eq!(shown.len(), 6, "both files x: {shown:?}");
+        assert_eq!(dir.list(&world.vault).unwrap().undecryptable, 0);
+        for shown in &shown {
+            assert!(
+                dir.lookup(&world.vault, &name(shown)).unwrap().is_some(),
+                "{shown}"
+            );
+        }
+        let x = copies(&world, &dir).remove(0);
+        let both = [
+            content(&world, &dir, &name("x")),
+            content(&world, &dir, &x.name),
+        ];
+        assert!(both.contains(&b"a".to_vec()) && both.contains(&b"b".to_vec()));
+        touch(&world, &child(&world, &world.vault.root_dir(), "d"), "new");
+        touch(&world, &child(&world, &dir, "dir from b"), "deep");
+        // All of it survives the next rename.
+        let root = world.vault.root_dir();
+        rename(&world, (&root, "d"), (&root, "z"), RenameMode::Replace).unwrap();
+        let moved = child(&world, &root, "z");
+        let listing = moved.list(&world.vault).unwrap();
+        assert_eq!(
+            (listing.entries.len(), listing.undecryptable),
+            (7, 0),
+            "{copy}"
+        );
+        assert_eq!(
+            names(&world, &child(&world, &moved, "dir from b")),
+            ["deep"]
+        );
+    }
+}
+
+#[test]
+fn a_name_under_the_id_of_a_copied_pin_is_found_without_a_listing() {
+    let world = World::new();
+    merged(&world, "keepfs (1).dir", "keepfs.dir");
+    let fresh = child(&world, &world.vault.root_dir(), "d");
+    for name_of in IN_BOTH {
+        assert!(
+            fresh
+                .lookup(&world.vault, &name(name_of))
+                .unwrap()
+                .is_some(),
+            "{name_of}"
+        );
+    }
+}
+
+#[test]
+fn a_copy_of_a_pin_for_another_place_states_nothing() {
+    let world = World::new();
+    let root = world.vault.root_dir();
+    let dir = merged(&world, "keepfs (1).dir", "keepfs.dir");
+    let other = mkdir(&world, &root, "other");
+    touch(&world, &other, "own");
+    let from = here(&world, &dir).join("keepfs (1).dir");
+    std::fs::copy(from, here(&world, &other).join("keepfs (1).dir")).unwrap();
+    let other = child(&world, &root, "other");
+    assert_eq!(names(&world, &other), ["own"]);
+    assert_eq!(other.ids(), [other.id()]);
+}
