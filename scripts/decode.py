@@ -439,8 +439,6 @@ TEMPORARY = re.compile(
     rb"|\..+\.~[0-9A-Fa-f]+|\..+\.[0-9A-Za-z]{6}"
     rb"|.*(\.partial|~|\.sbak|\.part|\.nextcloud|\.owncloud|\.rclonelink|\.![Ss]ync|\.Sync(Part|Temp|Old)|\.insyncdl|\.mega)",
     re.S)
-PIN_COPY = re.compile(rb"keepfs(?!\.vault|\.slots|\.rm-|\.dir\Z)", re.S)
-
 YMD, HMS, DATE = rb"(\d{4})(\d\d)(\d\d)", rb"(\d\d)(\d\d)\d\d", rb"(\d{4})-(\d\d)-(\d\d)"
 COUNT = rb"(?: \d+)?"
 CLIENTS = [(client, re.compile(form, re.S)) for client, form in (
@@ -603,28 +601,47 @@ def read_at(fd, entry, limit):
 
 class Decoder:
     def __init__(self, keys, report, out):
-        self.keys, self.report, self.out, self.inodes = keys, report, out, {}
+        self.keys, self.report, self.out, self.inodes, self.notes = keys, report, out, {}, {}
 
     # Section 8: the ids under which the names in a directory may stand, its own first
-    def dir_ids(self, fd, place, backing, entries):
+    def dir_ids(self, fd, place, backing):
         if not backing:
-            return [place], set()
-        ids, used, path = [], set(), join(backing, b"keepfs.dir")
+            return [place]
+        path, ids = join(backing, b"keepfs.dir"), []
         try:
-            ids, used = self.pin(fd, b"keepfs.dir", place, path), {b"keepfs.dir"}
+            ids = self.pin(fd, b"keepfs.dir", place, path)
         except FileNotFoundError:
             pass
         except (Outcome, OSError):
             self.lost(fd, b"keepfs.dir", path)
             raise
-        ids.append(place)
-        for entry in sorted(filter(PIN_COPY.match, entries))[:16]:
+        return list(dict.fromkeys(ids + [place] + self.noted(place)))
+
+    def noted(self, place):
+        tag, ids = hmac.digest(self.keys.dirs, place + b"\0pin", "sha256")[:16], []
+        for record in self.notes.get(tag, ())[:16]:
             try:
-                stated = self.pin(fd, entry, place, join(backing, entry))
-                ids, used = ids + stated, used | ({entry} if stated else set())
-            except (Outcome, OSError):
+                ids.append(open_siv(self.keys.pins, place, record))
+            except NotAuthentic:
                 pass
-        return list(dict.fromkeys(ids)), used
+        return ids
+
+    # Section 8, notes: keepfs.names in the root
+    def read_notes(self, root):
+        try:
+            fd = open_at(root, b"keepfs.names", os.O_DIRECTORY)
+        except FileNotFoundError:
+            return
+        for entry in sorted(listed(fd)):
+            path, tag, record = join(b"keepfs.names", entry), entry[:22], entry[23:66]
+            if entry[22:23] == b"." and is_b64(tag) and is_b64(record) and len(record) == 43:
+                notes = self.notes.setdefault(unb64(tag), [])
+                notes.extend([unb64(record)] if unb64(record) not in notes else [])
+            else:
+                self.report.no_place(path, "is no note")
+            if size_at(fd, entry):
+                self.lost(fd, entry, path)
+        os.close(fd)
 
     def pin(self, fd, entry, place, path):
         pin, ids = read_at(fd, entry, 65), []
@@ -676,7 +693,7 @@ class Decoder:
     def directory(self, fd, out, place, plain, backing):
         found, sides, taken, needed, rest = [], [], set(), set(), listed(fd)
         try:
-            ids, pins = self.dir_ids(fd, place, backing, rest)
+            ids = self.dir_ids(fd, place, backing)
         except (Outcome, OSError) as e:
             self.report.damage(plain, f"the directory cannot be read: {e}")
             for entry in rest:
@@ -692,7 +709,7 @@ class Decoder:
                     needed.add(entry[:44] + b"=")
                 elif entry[44:45] == b"=" and is_long(entry[:44]):
                     sides.append(entry)
-                elif entry not in pins and (backing or entry not in (b"keepfs.vault", b"keepfs.slots")):
+                elif entry not in ((b"keepfs.dir",) if backing else (b"keepfs.vault", b"keepfs.slots", b"keepfs.names")):
                     raise Malformed(f"is {kind}")
             except (Outcome, OSError) as e:
                 if kind in ("short", "long"):
@@ -926,6 +943,7 @@ def decode(fd, secrets, out, report):
     table.close()
     decoder, record = Decoder(Keys(vmk, v), report, out), {"path": "", "backing": "", "type": "directory"}
     report.entries.append(record)
+    decoder.read_notes(fd)
     dir_id = decoder.directory(fd, out, decoder.keys.root, b"", b"")
     decoder.metadata(fd, out, os.fstat(fd), dir_id, record, b"", b"")
     bad = report.damaged or report.explain and (report.bytes["NO"] or report.unplaced)

@@ -158,7 +158,7 @@ impl PlainPath {
         let mut parent = vault.root_dir();
         for part in parents {
             parent = parent
-                .open_child_with_copies(vault, part)
+                .open_child(vault, part)
                 .map_err(|error| match &error {
                     DirError::Backing(cause) if cause.kind() == io::ErrorKind::NotFound => {
                         ToolError::NotFound(self.shown())
@@ -222,7 +222,7 @@ impl PlainPath {
             let name = meaning.as_ref().and_then(Meaning::shown).cloned();
             let name = name.ok_or_else(|| ToolError::NoObject(shown(path)))?;
             if parts.peek().is_some() {
-                dir = dir.open_child_with_copies(vault, &name).map_err(failed)?;
+                dir = dir.open_child(vault, &name).map_err(failed)?;
             }
             plain = plain.join(name);
         }

@@ -75,6 +75,10 @@ pub enum Trouble {
     /// The pin of a directory is none.
     #[error("its pin (keepfs.dir) is damaged: {0}")]
     BadPin(#[source] PinError),
+    /// A pin that is gone, or made for another place, where a note has what it
+    /// said.
+    #[error("its pin (keepfs.dir) is lost; names in it open by what keepfs.names has kept of it")]
+    LostPin,
     /// A pin that says nothing here.
     #[error("its pin (keepfs.dir) was made for another place; the names in it open without one")]
     IdlePin,
@@ -111,11 +115,6 @@ pub enum Trouble {
     /// A second object of the same name.
     #[error("another object of the same name is shown instead of it")]
     Hidden,
-    /// A copy of a pin that is still of use.
-    #[error(
-        "it is a sync client's copy of the directory's pin, and names in the directory need it"
-    )]
-    PinCopy,
     /// A file of keepfs that is of no use any more.
     #[error("it was left by an interrupted keepfs or a sync client")]
     Leftover,
@@ -141,10 +140,10 @@ impl Trouble {
     pub fn loss(&self) -> Loss {
         match self {
             Self::IdlePin
+            | Self::LostPin
             | Self::ConflictCopy { .. }
             | Self::Hidden
             | Self::OrphanedSideFile
-            | Self::PinCopy
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => Loss::Nothing,
@@ -181,6 +180,7 @@ impl Trouble {
             Self::NoSideFile => "no-side-file",
             Self::WrongSideFile => "wrong-side-file",
             Self::BadPin(_) => "bad-pin",
+            Self::LostPin => "lost-pin",
             Self::IdlePin => "idle-pin",
             Self::File(damage) => match damage {
                 Damage::InterruptedCreate => "interrupted-create",
@@ -200,7 +200,6 @@ impl Trouble {
             Self::ConflictCopy { .. } => "conflict-copy",
             Self::Hidden => "hidden",
             Self::OrphanedSideFile => "orphaned-side-file",
-            Self::PinCopy => "pin-copy",
             Self::Leftover => "leftover",
             Self::ClientTemp => "client-temp",
             Self::Foreign => "foreign",
@@ -224,10 +223,7 @@ impl Trouble {
                 "wait for the sync client, or put the side file back from a backup; --repair \
                  gives it a new name"
             }
-            Self::PinCopy => {
-                "two directories were merged: leave it, or rename the directory in a mount, which \
-                 brings all that is in it under one pin"
-            }
+            Self::LostPin => "--repair puts it back; nothing is lost meanwhile",
             Self::IdlePin | Self::Leftover | Self::OrphanedSideFile => "it does no harm",
             Self::File(_) if self.loss() == Loss::Whole => {
                 "put the file back from a backup or an older version at the provider"

@@ -67,7 +67,6 @@ impl Checker<'_> {
                 | Meaning::SideFile
                 | Meaning::OrphanedSideFile
                 | Meaning::Internal
-                | Meaning::PinCopy
                 | Meaning::Leftover
                 | Meaning::ClientTemp
                 | Meaning::Foreign => {}
@@ -80,7 +79,13 @@ impl Checker<'_> {
         } else {
             self.add_home(dir, at);
         }
-        if pin == PinStanding::Elsewhere && opened > 0 {
+        let by_note = |entry: &Audited| {
+            let opened = entry.meaning.object();
+            opened.is_some_and(|(_, id)| id != dir.id() && id != dir.place())
+        };
+        if pin != PinStanding::Used && entries.iter().any(by_note) {
+            self.report(at, Trouble::LostPin);
+        } else if pin == PinStanding::Elsewhere && opened > 0 {
             self.report(at, Trouble::IdlePin);
         }
         self.hidden(dir, at, &entries);
@@ -134,7 +139,6 @@ impl Checker<'_> {
                 return self.object(dir, name, entry.entry, entry.kind, place);
             }
             Meaning::OrphanedSideFile => Trouble::OrphanedSideFile,
-            Meaning::PinCopy => Trouble::PinCopy,
             Meaning::Leftover => Trouble::Leftover,
             Meaning::ClientTemp => Trouble::ClientTemp,
             Meaning::Foreign => Trouble::Foreign,

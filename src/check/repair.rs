@@ -242,6 +242,7 @@ impl Planner<'_, '_> {
         let remedy = match &finding.trouble {
             Trouble::Directory(DirError::PinMalformed(_) | DirError::NothingOpens)
             | Trouble::NothingOpens { .. }
+            | Trouble::LostPin
             | Trouble::BadPin(_) => self.directories.remedy(self.spot, &finding.cipher_path),
             Trouble::NameDoesNotOpen => return self.stray(finding),
             Trouble::NoSideFile | Trouble::WrongSideFile => self.nameless(),
@@ -255,7 +256,6 @@ impl Planner<'_, '_> {
             | Trouble::ConflictCopy { .. }
             | Trouble::Hidden
             | Trouble::OrphanedSideFile
-            | Trouble::PinCopy
             | Trouble::Leftover
             | Trouble::ClientTemp
             | Trouble::Foreign => None,

@@ -14,6 +14,8 @@ pub const PIN_NAME: &str = "keepfs.dir";
 pub const VAULT_FILE: &str = "keepfs.vault";
 /// Directory of the key slots, in the vault's root.
 pub const SLOTS_DIR: &str = "keepfs.slots";
+/// Directory of what outlives the entries it is about, in the vault's root.
+pub const NAMES_DIR: &str = "keepfs.names";
 /// How the name of a key slot's file ends, after 32 hexadecimal digits.
 pub const SLOT_SUFFIX: &str = ".slot";
 /// How the name of a directory that is being removed begins.

@@ -6,12 +6,12 @@ use std::io;
 
 use super::{StoreDir, StoreFile};
 use crate::codec::Sealed;
-use crate::codec::entry::{PIN_NAME, SLOTS_DIR, VAULT_FILE, slot_file_name};
-use crate::codec::names::PIN_RECORD_LEN;
+use crate::codec::entry::{NAMES_DIR, PIN_NAME, SLOTS_DIR, VAULT_FILE, slot_file_name};
+use crate::codec::names::{PIN_RECORD_LEN, PinNote};
 use crate::codec::vault::{Slot, VaultFile};
 use crate::name::RawName;
 use crate::sys::fs::random_suffix;
-use crate::types::{Access, CipherOff, RenameMode, SlotId};
+use crate::types::{Access, CipherOff, RenameMode, SlotId, Time};
 
 /// What a temporary name begins with; 32 hexadecimal digits follow.
 pub const TEMPORARY_PREFIX: &str = "~keepfs-";
@@ -170,6 +170,57 @@ impl StoreDir {
         self.dir
             .rename_new(temporary.bytes(), &self.dir, SLOTS_DIR.as_bytes())?;
         self.sync()
+    }
+
+    /// The names of the notes in this root directory.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn notes(&self) -> io::Result<Vec<RawName>> {
+        match self.open_dir(&RawName::new(NAMES_DIR.as_bytes())) {
+            Ok(names) => Ok(names.list()?.into_iter().map(|entry| entry.name).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What tells whether there are other notes than before; `None` if there
+    /// are none.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn notes_changed(&self) -> io::Result<Option<(Time, Time)>> {
+        match self.stat(&RawName::new(NAMES_DIR.as_bytes())) {
+            Ok(stat) => Ok(Some((stat.mtime, stat.ctime))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a note to this root directory, if it is not there; an empty file,
+    /// so it is whole at once. Not durable by itself: it is needed only where
+    /// the pin is lost that is written with it.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn add_note(&self, note: &PinNote) -> io::Result<()> {
+        let there = |error: &io::Error| error.kind() == io::ErrorKind::AlreadyExists;
+        let mode = self.stat_itself()?.mode & 0o777;
+        let name = note.name().as_bytes();
+        let names = RawName::new(NAMES_DIR.as_bytes());
+        let dir = match self.open_dir(&names) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match self.dir.make_dir(names.bytes(), mode) {
+                    Err(error) if !there(&error) => return Err(error),
+                    Ok(()) | Err(_) => self.open_dir(&names)?,
+                }
+            }
+            opened => opened?,
+        };
+        match dir.dir.create_file(name, mode & 0o666) {
+            Err(error) if !there(&error) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Opens the directory of key slots.

@@ -18,8 +18,9 @@
 //! which its entries are encrypted under, is the place unless its pin says
 //! otherwise. Where they differ, an entry that is not found under the id is
 //! looked for under the place: another device may have created it before the
-//! pin reached it. Where two devices moved different directories to one name,
-//! a sync client kept both pins, and the copy states one more id.
+//! pin reached it. And it is looked for under every id that a note states for
+//! the place: another device may have taken the pin away, with the directory,
+//! while this one was filling it, or put another pin in its place.
 //!
 //! # What a `VaultDir` does not do
 //!
@@ -36,8 +37,8 @@ mod rename;
 mod unfinished;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -48,7 +49,6 @@ pub use lost::Identity;
 pub use rename::{Moved, Renamed};
 
 use self::copies::KnownCopies;
-use self::pins::PinCopies;
 use crate::codec::RandomError;
 use crate::codec::conflict::CopyTag;
 use crate::codec::link::LinkError;
@@ -70,9 +70,6 @@ pub struct VaultDir {
     /// Conflict copies that were seen here. A leaf: nothing is called while
     /// it is held.
     copies: Arc<Mutex<KnownCopies>>,
-    /// Conflict copies of the pin, and the ids they state, once they were
-    /// looked for.
-    pin_copies: Arc<OnceLock<PinCopies>>,
 }
 
 /// An entry that was looked up.
@@ -155,7 +152,6 @@ impl VaultDir {
             id,
             confirmed: Arc::new(AtomicBool::new(false)),
             copies: Arc::default(),
-            pin_copies: Arc::default(),
         }
     }
 
@@ -205,12 +201,10 @@ impl VaultDir {
             Err(error) => Err(DirError::from(error)),
         };
         let under = |id| found(entry_of(&vault.keys().cipher_name(id, name)), None);
-        for id in self.ids() {
-            if let Some(found) = under(id)? {
-                return Ok(Some(found));
-            }
+        if let Some(found) = under(self.id)? {
+            return Ok(Some(found));
         }
-        for id in self.ids_of_a_pinned_one(vault)? {
+        for id in self.ids(vault).into_iter().skip(1) {
             if let Some(found) = under(id)? {
                 return Ok(Some(found));
             }
@@ -402,14 +396,14 @@ impl VaultDir {
         Ok(self.node(vault, name)?.set_times(atime, mtime)?)
     }
 
-    /// The id; the place where that is another; and what conflict copies of the
-    /// pin state, as far as they were looked for.
-    fn ids(&self) -> Vec<DirId> {
+    /// The id; the place where that is another; and what notes state for it.
+    fn ids(&self, vault: &Vault) -> Vec<DirId> {
         let mut ids = vec![self.id];
-        let copies = self.pin_copies.get().into_iter().flatten();
-        for id in [&self.place].into_iter().chain(copies.map(|(_, id)| id)) {
-            if !ids.contains(id) {
-                ids.push(*id);
+        if self.place != vault.keys().root_dir_id() {
+            for id in [self.place].into_iter().chain(vault.noted_ids(self.place)) {
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
             }
         }
         ids
@@ -421,15 +415,11 @@ impl VaultDir {
     fn resolve(&self, vault: &Vault, name: &PlainName) -> io::Result<Resolved> {
         let first = Self::resolved_as(vault, name, self.id);
         let may_be_copy = CopyTag::in_name(name).next().is_some();
-        let ids = self.ids();
+        let ids = self.ids(vault);
         if ids.len() == 1 && !may_be_copy || self.is_there(&first.entry())? {
             return Ok(first);
         }
-        for id in ids
-            .into_iter()
-            .skip(1)
-            .chain(self.ids_of_a_pinned_one(vault)?)
-        {
+        for id in ids.into_iter().skip(1) {
             let other = Self::resolved_as(vault, name, id);
             if self.is_there(&other.entry())? {
                 return Ok(other);

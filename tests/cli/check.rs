@@ -202,8 +202,8 @@ pub(crate) const CASES: &[Case] = &[
         Always,
     ),
     (
-        "a pin removed",
-        |p| fs::remove_file(backing(p, "pinned").join("keepfs.dir")).unwrap(),
+        "a pin removed, and its note",
+        |p| lose_pin(p, "pinned"),
         "nothing-opens",
         "whole",
         Some("pinned"),
@@ -218,8 +218,11 @@ pub(crate) const CASES: &[Case] = &[
         Always,
     ),
     (
-        "a bit of a pin",
-        |p| flip(&backing(p, "pinned").join("keepfs.dir"), 3),
+        "a bit of a pin, its note removed",
+        |p| {
+            fs::remove_dir_all(p.vault().join("keepfs.names")).unwrap();
+            flip(&backing(p, "pinned").join("keepfs.dir"), 3);
+        },
         "nothing-opens",
         "whole",
         Some("pinned"),

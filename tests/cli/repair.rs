@@ -207,8 +207,7 @@ fn a_directory_without_files_gets_its_pin_back_from_its_old_path() {
     fs::create_dir_all(m.join("first/only directories")).unwrap();
     fs::rename(m.join("first"), m.join("second")).unwrap();
     place.run(&["unmount", "m"]).done();
-    let second = backing(&place, "second");
-    fs::remove_file(second.join("keepfs.dir")).unwrap();
+    lose_pin(&place, "second");
     let (_, report) = repair(&place, &[]);
     assert_eq!(remedies(&report), ["set-aside"]);
     let (code, report) = repair(&place, &["--yes", "--was", "first"]);
@@ -219,30 +218,28 @@ fn a_directory_without_files_gets_its_pin_back_from_its_old_path() {
 }
 
 #[test]
-fn a_conflict_copy_of_a_pin_serves_in_its_place_until_the_directory_is_renamed() {
-    let place = filled();
-    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
-    let m = place.point();
-    fs::create_dir_all(m.join("first/only directories")).unwrap();
-    fs::rename(m.join("first"), m.join("second")).unwrap();
-    place.run(&["unmount", "m"]).done();
-    let pin = backing(&place, "second").join("keepfs.dir");
-    fs::rename(&pin, pin.with_file_name("keepfs (conflicted copy).dir")).unwrap();
-    let copies = || {
+fn a_pin_comes_back_from_a_conflict_copy_of_it_or_from_its_note() {
+    for note in [true, false] {
+        let place = filled();
+        place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+        let m = place.point();
+        fs::create_dir_all(m.join("first/only directories")).unwrap();
+        fs::rename(m.join("first"), m.join("second")).unwrap();
+        place.run(&["unmount", "m"]).done();
+        let pin = backing(&place, "second").join("keepfs.dir");
+        if note {
+            fs::remove_file(&pin).unwrap();
+            place
+                .run(&["ls", "--keyfile", "key", "v:second/only directories"])
+                .done();
+        } else {
+            fs::remove_dir_all(place.vault().join("keepfs.names")).unwrap();
+            fs::rename(&pin, pin.with_file_name("keepfs (conflicted copy).dir")).unwrap();
+        }
         let (code, report) = repair(&place, &["--yes"]);
-        assert_eq!((code, remedies(&report)), (code::DONE, Vec::new()));
-        let findings = report["findings"].as_array().unwrap();
-        findings.iter().filter(|f| f["kind"] == "pin-copy").count()
-    };
-    assert_eq!(copies(), 1);
-    let inside = "v:second/only directories";
-    place.run(&["ls", "--keyfile", "key", inside]).done();
-    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
-    fs::rename(m.join("second"), m.join("third")).unwrap();
-    place.run(&["unmount", "m"]).done();
-    assert_eq!(copies(), 0);
-    let inside = "v:third/only directories";
-    place.run(&["ls", "--keyfile", "key", inside]).done();
+        assert_eq!((code, remedies(&report)), (code::DONE, vec!["pin"]));
+        assert!(pin.exists());
+    }
 }
 
 /// A vault in which `begun` was being written when the mount was killed.
@@ -397,7 +394,7 @@ fn a_directory_is_never_made_to_show_another_ones_contents() {
     // Names of one among those of another that lost its pin.
     let (place, _, report) = outwitted(|p| {
         let pinned = backing(p, "pinned");
-        fs::remove_file(pinned.join("keepfs.dir")).unwrap();
+        lose_pin(p, "pinned");
         for file in ["private/one", "private/two"] {
             let entry = backing(p, file);
             fs::copy(&entry, pinned.join(entry.file_name().unwrap())).unwrap();
@@ -481,7 +478,7 @@ fn a_pin_comes_before_attributes_and_before_moving_anything() {
 #[test]
 fn what_comes_to_light_is_not_repaired_before_somebody_saw_it() {
     let place = filled();
-    fs::remove_file(backing(&place, "pinned").join("keepfs.dir")).unwrap();
+    lose_pin(&place, "pinned");
     let file = fs::read_dir(backing(&place, "pinned")).unwrap().next();
     let file = file.unwrap().unwrap().path();
     let len = fs::metadata(&file).unwrap().len();

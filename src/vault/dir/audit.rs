@@ -4,7 +4,9 @@
 use std::io;
 
 use super::{ConflictCopy, DirError, VaultDir, pins};
-use crate::codec::entry::{LongName, PIN_NAME, RawEntry, SLOTS_DIR, VAULT_FILE, classify};
+use crate::codec::entry::{
+    LongName, NAMES_DIR, PIN_NAME, RawEntry, SLOTS_DIR, VAULT_FILE, classify,
+};
 use crate::codec::names::NameError;
 use crate::name::{PlainName, RawName};
 use crate::store::RawDirEntry;
@@ -47,9 +49,6 @@ pub enum Meaning {
     OrphanedSideFile,
     /// A file of keepfs itself, in its place.
     Internal,
-    /// A conflict copy of the directory's pin that states an id which the pin
-    /// does not.
-    PinCopy,
     /// A file of keepfs itself that an interruption or a sync client left.
     Leftover,
     /// A temporary file of a sync client.
@@ -72,7 +71,6 @@ impl Meaning {
             | Self::SideFile
             | Self::OrphanedSideFile
             | Self::Internal
-            | Self::PinCopy
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => None,
@@ -91,7 +89,6 @@ impl Meaning {
             | Self::SideFile
             | Self::OrphanedSideFile
             | Self::Internal
-            | Self::PinCopy
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => None,
@@ -126,7 +123,6 @@ impl VaultDir {
     /// What the backing says.
     pub fn audit(&self, vault: &Vault) -> Result<Vec<Audited>, DirError> {
         let raw = self.store.list()?;
-        self.learn_ids(vault, raw.iter().map(|raw| &raw.name));
         raw.into_iter()
             .map(|raw| self.examine(vault, raw))
             .collect()
@@ -175,7 +171,7 @@ impl VaultDir {
 
     fn examine(&self, vault: &Vault, raw: RawDirEntry) -> Result<Audited, DirError> {
         let meaning = match classify(&raw.name) {
-            RawEntry::Short(short) => match self.open_short(vault, &short) {
+            form @ RawEntry::Short(_) => match self.open(vault, &form) {
                 Some(opened) => self.object(vault, &raw.name, opened)?,
                 // A copy's suffix may happen to make another legal length.
                 None => self.copy_of(vault, &raw.name, Meaning::Undecryptable),
@@ -194,8 +190,6 @@ impl VaultDir {
             RawEntry::Internal => {
                 if self.is_in_its_place(vault, &raw.name) {
                     Meaning::Internal
-                } else if self.needs_pin_copy(&raw.name) {
-                    Meaning::PinCopy
                 } else {
                     Meaning::Leftover
                 }
@@ -230,7 +224,7 @@ impl VaultDir {
         let Ok(side) = self.store.read_side(long) else {
             return Ok(Meaning::NoSideFile);
         };
-        for id in self.ids() {
+        for id in self.ids(vault) {
             match vault.keys().open_long_name(id, long, &side) {
                 Ok(name) => return self.object(vault, entry, (name, id)),
                 Err(NameError::WrongSideFile) => return Ok(Meaning::WrongSideFile),
@@ -251,7 +245,9 @@ impl VaultDir {
     fn is_in_its_place(&self, vault: &Vault, entry: &RawName) -> bool {
         let name = entry.bytes();
         if self.is_root(vault) {
-            name == VAULT_FILE.as_bytes() || name == SLOTS_DIR.as_bytes()
+            [VAULT_FILE, SLOTS_DIR, NAMES_DIR]
+                .map(str::as_bytes)
+                .contains(&name)
         } else {
             name == PIN_NAME.as_bytes()
         }

@@ -73,11 +73,12 @@ impl VaultDir {
     /// What an entry that does not open as a whole is a conflict copy of.
     pub(super) fn suffixed_copy(&self, vault: &Vault, entry: &RawName) -> Option<ConflictCopy> {
         conflict_bases(entry).find_map(|(base, suffix)| {
-            let opened = match base {
-                ConflictBase::Short(short) => self.open_short(vault, &short),
-                ConflictBase::Long(long) => self.open_long(vault, &long),
+            let form = match base {
+                ConflictBase::Short(short) => RawEntry::Short(short),
+                ConflictBase::Long(long) => RawEntry::Long(long),
             };
-            opened.map(|opened| ConflictCopy::new(entry, opened, suffix))
+            self.open(vault, &form)
+                .map(|opened| ConflictCopy::new(entry, opened, suffix))
         })
     }
 
@@ -90,7 +91,7 @@ impl VaultDir {
         name: &PlainName,
         under: DirId,
     ) -> io::Result<Option<ConflictCopy>> {
-        for id in self.ids() {
+        for id in self.ids(vault) {
             if id == under {
                 break;
             }

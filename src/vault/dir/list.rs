@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::copies::shown_of;
 use super::{ConflictCopy, DirError, VaultDir};
-use crate::codec::entry::{LongName, RawEntry, ShortName, classify};
+use crate::codec::entry::{RawEntry, classify};
 use crate::codec::xattr::XATTR_PREFIX;
 use crate::name::{PlainName, RawName};
 use crate::store::{RawDirEntry, StoreDir};
@@ -62,7 +62,6 @@ impl VaultDir {
     /// What the backing says.
     pub fn list(&self, vault: &Vault) -> Result<Listing, DirError> {
         let raw = self.store.list()?;
-        self.learn_ids(vault, raw.iter().map(|raw| &raw.name));
         let judge = |entry| self.judge(vault, entry);
         let verdicts: Vec<io::Result<Verdict>> = if raw.len() > PARALLEL_FROM {
             raw.into_par_iter().map(judge).collect()
@@ -81,7 +80,7 @@ impl VaultDir {
                 Verdict::Hidden => {}
             }
         }
-        self.add_under_others(&mut listing, under_others, &mut copies);
+        self.add_under_others(vault, &mut listing, under_others, &mut copies);
         self.add_copies(&mut listing, copies);
         Ok(listing)
     }
@@ -90,6 +89,7 @@ impl VaultDir {
     /// name is free.
     fn add_under_others(
         &self,
+        vault: &Vault,
         listing: &mut Listing,
         mut under_others: Vec<(Listed, DirId)>,
         copies: &mut Vec<(Listed, ConflictCopy)>,
@@ -97,7 +97,7 @@ impl VaultDir {
         if under_others.is_empty() {
             return;
         }
-        let ids = self.ids();
+        let ids = self.ids(vault);
         under_others.sort_by_key(|(_, under)| ids.iter().position(|id| id == under));
         let mut names: HashSet<PlainName> =
             listing.entries.iter().map(|e| e.name.clone()).collect();
@@ -173,32 +173,41 @@ impl VaultDir {
 
     /// The plain name of an entry, and the id it opened under.
     pub(super) fn open(&self, vault: &Vault, form: &RawEntry) -> Option<(PlainName, DirId)> {
+        self.open_under(vault, form, &[self.id]).or_else(|| {
+            let others = self.ids(vault);
+            self.open_under(vault, form, &others[1..])
+        })
+    }
+
+    /// [`Self::open`] under the directory's first id alone.
+    pub(super) fn open_as_it_is(
+        &self,
+        vault: &Vault,
+        form: &RawEntry,
+    ) -> Option<(PlainName, DirId)> {
+        self.open_under(vault, form, &[self.id])
+    }
+
+    fn open_under(
+        &self,
+        vault: &Vault,
+        form: &RawEntry,
+        ids: &[DirId],
+    ) -> Option<(PlainName, DirId)> {
+        let keys = vault.keys();
+        let mut ids = ids.iter();
         match form {
-            RawEntry::Short(short) => self.open_short(vault, short),
-            RawEntry::Long(long) => self.open_long(vault, long),
+            RawEntry::Short(short) => {
+                ids.find_map(|id| Some((keys.open_name(*id, short).ok()?, *id)))
+            }
+            RawEntry::Long(long) => {
+                let side = self.store.read_side(long).ok()?;
+                ids.find_map(|id| Some((keys.open_long_name(*id, long, &side).ok()?, *id)))
+            }
             RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp | RawEntry::Other => {
                 None
             }
         }
-    }
-
-    pub(super) fn open_short(
-        &self,
-        vault: &Vault,
-        short: &ShortName,
-    ) -> Option<(PlainName, DirId)> {
-        self.ids().into_iter().find_map(|id| {
-            let name = vault.keys().open_name(id, short).ok()?;
-            Some((name, id))
-        })
-    }
-
-    pub(super) fn open_long(&self, vault: &Vault, long: &LongName) -> Option<(PlainName, DirId)> {
-        let side = self.store.read_side(long).ok()?;
-        self.ids().into_iter().find_map(|id| {
-            let name = vault.keys().open_long_name(id, long, &side).ok()?;
-            Some((name, id))
-        })
     }
 
     /// Whether the entries agree with the id: at least one of them opens, or
@@ -206,15 +215,6 @@ impl VaultDir {
     ///
     /// A directory that may not be listed is given the benefit of the doubt.
     pub(super) fn id_is_plausible(&self, vault: &Vault) -> Result<bool, DirError> {
-        if self.some_name_opens(vault)? {
-            return Ok(true);
-        }
-        // Perhaps under an id that only a copy of the pin states.
-        self.look_for_ids(vault)?;
-        self.some_name_opens(vault)
-    }
-
-    fn some_name_opens(&self, vault: &Vault) -> Result<bool, DirError> {
         let mut met = false;
         let mut opened = false;
         let scanned = self.store.scan(|entry| {

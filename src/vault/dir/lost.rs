@@ -6,9 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{DirError, VaultDir, pins};
-use crate::codec::entry::{RawEntry, classify};
+use crate::codec::entry::{PIN_NAME, RawEntry, classify};
 use crate::codec::geometry::Geometry;
-use crate::codec::names::PinFile;
 use crate::name::{PlainName, RawName};
 use crate::types::{Access, DirId, FileKind, RenameMode};
 use crate::vault::Vault;
@@ -21,8 +20,8 @@ const MOST_FILES_ASKED: usize = 64;
 pub enum Identity {
     /// Every name opens without a pin.
     NeedsNone,
-    /// A copy of its pin, or a person, states this id, and so many names open
-    /// under it.
+    /// A copy of its pin, a note, or a person states this id, and so many names
+    /// open under it.
     Stated(DirId, usize),
     /// All names that do not open without a pin, so many, open under this id.
     /// They may have been put here from another directory.
@@ -93,7 +92,7 @@ impl VaultDir {
             | RawEntry::SideFile(_)
             | RawEntry::Internal
             | RawEntry::ClientTemp
-            | RawEntry::Other => self.open(vault, form).is_none(),
+            | RawEntry::Other => self.under(self.place).open_as_it_is(vault, form).is_none(),
         });
         if closed.is_empty() {
             return Ok(Identity::NeedsNone);
@@ -102,12 +101,14 @@ impl VaultDir {
             let under = self.under(*id);
             let opened = closed
                 .iter()
-                .filter(|form| under.open(vault, form).is_some());
+                .filter(|form| under.open_as_it_is(vault, form).is_some());
             (*id, opened.count())
         };
-        let copies = self.look_for_ids(vault)?;
+        let copies = self.pin_copies(vault)?;
+        let noted = vault.noted_ids(self.place);
         let best = copies
             .iter()
+            .chain(&noted)
             .chain(stated)
             .map(opens)
             .max_by_key(|(_, count)| *count);
@@ -122,7 +123,7 @@ impl VaultDir {
         let mut fitting = births
             .iter()
             .chain(guesses)
-            .filter(|id| self.under(**id).open(vault, first).is_some());
+            .filter(|id| self.under(**id).open_as_it_is(vault, first).is_some());
         Ok(match fitting.next().map(opens) {
             Some((id, count)) if count == closed.len() => Identity::Guessed(id, count),
             Some(_) | None => Identity::Unknown,
@@ -149,8 +150,7 @@ impl VaultDir {
     /// What the backing says; the old pin is untouched then, unless only the
     /// last step failed.
     pub fn restore_pin(&self, vault: &Vault, id: DirId) -> Result<(), DirError> {
-        let record = vault.keys().seal_pin(self.place, id);
-        Ok(pins::write(&self.store, &PinFile::new(None, record))?)
+        Self::write_pin(vault, &self.store, None, (self.place, id))
     }
 
     /// The entry that a name would have here.
@@ -181,13 +181,34 @@ impl VaultDir {
     #[must_use]
     pub fn name_under(&self, vault: &Vault, entry: &RawName, id: DirId) -> Option<PlainName> {
         self.under(id)
-            .open(vault, &classify(entry))
+            .open_as_it_is(vault, &classify(entry))
             .map(|(name, _)| name)
     }
 
     /// This directory with `id` and no other.
     fn under(&self, id: DirId) -> Self {
         Self::new(Arc::clone(&self.store), id, id)
+    }
+
+    /// What conflict copies of the pin state for this place.
+    fn pin_copies(&self, vault: &Vault) -> io::Result<Vec<DirId>> {
+        let mut names = Vec::new();
+        self.store.scan(|entry| {
+            // Clients keep the beginning of the name, or all but its extension.
+            let name = entry.name.bytes();
+            let stem = PIN_NAME.strip_suffix(".dir").unwrap_or(PIN_NAME);
+            if name != PIN_NAME.as_bytes() && name.starts_with(stem.as_bytes()) {
+                names.push(entry.name);
+            }
+            ControlFlow::Continue(())
+        })?;
+        let longest = 2 * crate::codec::names::PIN_RECORD_LEN;
+        let read = |name: &RawName| {
+            let file = self.store.open_file(name, Access::Read).ok()?;
+            let bytes = file.read_head(longest + 1).ok()?;
+            vault.keys().open_pin(self.place, &bytes).ok().flatten()
+        };
+        Ok(names.iter().filter_map(read).collect())
     }
 
     /// The ids of the directories in which files of this one were made.

@@ -3,24 +3,12 @@
 //! (FORMAT.md, directories).
 
 use std::io;
-use std::ops::ControlFlow;
 
 use super::{DirError, VaultDir};
-use crate::codec::entry::{ASIDE_PREFIX, PIN_NAME, SLOTS_DIR, VAULT_FILE};
-use crate::codec::names::{PIN_RECORD_LEN, PinFile};
-use crate::name::{PlainName, RawName};
+use crate::codec::names::{PinFile, PinRecord};
 use crate::store::{Internal, StoreDir};
-use crate::types::{Access, DirId, SetTime};
+use crate::types::{DirId, SetTime};
 use crate::vault::Vault;
-
-/// Conflict copies of a pin that open at the directory's place, and the ids they
-/// state.
-pub(super) type PinCopies = Box<[(RawName, DirId)]>;
-
-/// Copies of a pin that are read at most.
-const MOST_COPIES: usize = 16;
-/// How the names of copies of a pin begin, wherever a client puts its mark.
-const PIN_STEM: &str = "keepfs";
 
 /// What a directory's `keepfs.dir` holds, unverified; `None` if there is none.
 pub(super) struct RawPin(Option<Vec<u8>>);
@@ -79,7 +67,7 @@ impl RawPin {
 
 /// Puts a pin in place: temporary name, fsync, rename, fsync of the directory,
 /// whose mtime is restored, for it has not changed in people's eyes.
-pub(super) fn write(dir: &StoreDir, pin: &PinFile) -> io::Result<()> {
+fn write(dir: &StoreDir, pin: &PinFile) -> io::Result<()> {
     let before = dir.stat_itself()?;
     dir.with_owner_access(|| dir.replace_internal(Internal::Pin, pin.sealed()))?;
     match dir
@@ -93,109 +81,17 @@ pub(super) fn write(dir: &StoreDir, pin: &PinFile) -> io::Result<()> {
 }
 
 impl VaultDir {
-    /// Whether anything here looks like a sync client's copy of the pin.
-    pub(super) fn has_pin_copies(&self) -> io::Result<bool> {
-        let mut met = false;
-        let scanned = self.store.scan(|entry| {
-            met = is_pin_copy(&entry.name);
-            if met {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        match scanned {
-            // What may not be listed was not listed before either.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
-            scanned => scanned.map(|()| met),
-        }
-    }
-
-    /// The ids that copies of the pin state, of a directory whose id comes
-    /// from a pin, where they were not looked for yet: reads the directory. Any
-    /// other is spared that; its copies are found when it is listed.
-    pub(super) fn ids_of_a_pinned_one(&self, vault: &Vault) -> io::Result<Vec<DirId>> {
-        if self.id == self.place || self.pin_copies.get().is_some() {
-            return Ok(Vec::new());
-        }
-        self.look_if_allowed(vault)
-    }
-
-    /// [`Self::look_for_ids`]; none of a directory that may not be listed.
-    fn look_if_allowed(&self, vault: &Vault) -> io::Result<Vec<DirId>> {
-        match self.look_for_ids(vault) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
-            ids => ids,
-        }
-    }
-
-    /// Opens a directory inside this one, as [`Self::open_child`], and looks
-    /// for conflict copies of its pin at once, so that every name in it is
-    /// found: it costs reading the directory.
-    ///
-    /// # Errors
-    /// As of [`Self::open_child`]; the directory cannot be read.
-    pub fn open_child_with_copies(
-        &self,
+    /// Gives the directory `dir`, which is at `here`, a pin for `there`: the
+    /// record of the place it is at, if it has one there, and one for the other;
+    /// `id` for both. What it says is noted first.
+    pub(super) fn write_pin(
         vault: &Vault,
-        name: &PlainName,
-    ) -> Result<Self, DirError> {
-        let child = self.open_child(vault, name)?;
-        child.look_if_allowed(vault)?;
-        Ok(child)
+        dir: &StoreDir,
+        current: Option<PinRecord>,
+        (there, id): (DirId, DirId),
+    ) -> Result<(), DirError> {
+        vault.note_pin(there, id)?;
+        let pin = PinFile::new(current, vault.keys().seal_pin(there, id));
+        Ok(write(dir, &pin)?)
     }
-
-    /// Reads the directory for copies of the pin, and returns the ids that
-    /// they state for this place.
-    pub(super) fn look_for_ids(&self, vault: &Vault) -> io::Result<Vec<DirId>> {
-        let mut names = Vec::new();
-        self.store.scan(|entry| {
-            if is_pin_copy(&entry.name) {
-                names.push(entry.name);
-            }
-            ControlFlow::Continue(())
-        })?;
-        Ok(self.learn_ids(vault, names.iter()))
-    }
-
-    /// Remembers the ids that the copies of the pin among `names` state for
-    /// this place, bytewise by name. Looked for once; a fresh [`VaultDir`]
-    /// looks again.
-    pub(super) fn learn_ids<'n>(
-        &self,
-        vault: &Vault,
-        names: impl Iterator<Item = &'n RawName>,
-    ) -> Vec<DirId> {
-        let copies = self.pin_copies.get_or_init(|| {
-            if self.place == vault.keys().root_dir_id() {
-                return Box::default();
-            }
-            let mut copies: Vec<&RawName> = names.filter(|name| is_pin_copy(name)).collect();
-            copies.sort();
-            let stated = copies.into_iter().take(MOST_COPIES).filter_map(|name| {
-                let file = self.store.open_file(name, Access::Read).ok()?;
-                let bytes = file.read_head(2 * PIN_RECORD_LEN + 1).ok()?;
-                let id = vault.keys().open_pin(self.place, &bytes).ok()??;
-                Some((name.clone(), id))
-            });
-            stated.collect()
-        });
-        copies.iter().map(|(_, id)| *id).collect()
-    }
-
-    /// Whether an entry is a copy of the pin without which names of this
-    /// directory would not open.
-    pub(super) fn needs_pin_copy(&self, entry: &RawName) -> bool {
-        let mut copies = self.pin_copies.get().into_iter().flatten();
-        copies.any(|(name, id)| name == entry && ![self.id, self.place].contains(id))
-    }
-}
-
-/// Whether a client may have made this name from `keepfs.dir`: it keeps the
-/// beginning, or all but the extension.
-fn is_pin_copy(name: &RawName) -> bool {
-    let name = name.bytes();
-    let starts = |start: &str| name.starts_with(start.as_bytes());
-    let others = [VAULT_FILE, SLOTS_DIR, ASIDE_PREFIX];
-    name != PIN_NAME.as_bytes() && starts(PIN_STEM) && !others.into_iter().any(starts)
 }

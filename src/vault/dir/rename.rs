@@ -12,7 +12,7 @@
 //!    after it the new; the record of the place it is not at opens nothing.
 //!    A record of any other place is dropped by this.
 //! 4. Names in it that stand under its place, because they were made before its
-//!    pin was known, or under the id that a conflict copy of its pin states, are
+//!    pin was known, or under an id that the place had before, are
 //!    brought under its id first: they would open under none afterwards. A directory among them is pinned, empty or not, as
 //!    somebody may have it open and create in it under the id it had.
 //! 5. An entry that reached a directory of rule 2 during the rename is found
@@ -24,7 +24,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::{DirError, Resolved, VaultDir, pins};
-use crate::codec::names::PinFile;
 use crate::name::{PlainName, RawName};
 use crate::store::{StoreDir, Target};
 use crate::types::{DirId, FileKind, RenameMode, SetTime};
@@ -135,7 +134,7 @@ impl VaultDir {
         let record_here = pin.opens_at(vault, here)?;
         let id = record_here.unwrap_or(here);
         let inside = Self::new(Arc::new(self.store.open_dir(&entry)?), here, id);
-        if id != here || inside.has_pin_copies()? {
+        if inside.ids(vault).len() > 1 {
             inside.gather(vault)?;
         }
         let found_there = pin.id_at(vault, there)?;
@@ -148,7 +147,7 @@ impl VaultDir {
         } else if Self::id_matters(&dir)? {
             let keys = vault.keys();
             let current = record_here.map(|id| keys.seal_pin(here, id));
-            pins::write(&dir, &PinFile::new(current, keys.seal_pin(there, id)))?;
+            Self::write_pin(vault, &dir, current, (there, id))?;
             arriving_as(id, None)
         } else {
             arriving_as(found_there, Some(id))
@@ -218,14 +217,11 @@ impl VaultDir {
         let record_here = pins::read_as_owner(&dir)?.opens_at(vault, here)?;
         let id = record_here.unwrap_or(here);
         let inside = Self::new(Arc::new(self.store.open_dir(entry)?), here, id);
-        if id != here || inside.has_pin_copies()? {
+        if inside.ids(vault).len() > 1 {
             inside.gather(vault)?;
         }
         let current = record_here.map(|id| keys.seal_pin(here, id));
-        Ok(pins::write(
-            &dir,
-            &PinFile::new(current, keys.seal_pin(there, id)),
-        )?)
+        Self::write_pin(vault, &dir, current, (there, id))
     }
 }
 
@@ -237,10 +233,7 @@ impl Departure {
             return self.moved;
         };
         let Moved { place, .. } = self.moved;
-        let pin = || {
-            let record = vault.keys().seal_pin(place, id);
-            pins::write(&self.dir, &PinFile::new(None, record))
-        };
+        let pin = || VaultDir::write_pin(vault, &self.dir, None, (place, id));
         match VaultDir::id_matters(&self.dir) {
             Ok(true) if pin().is_ok() => Moved { place, id },
             Ok(_) | Err(_) => self.moved,

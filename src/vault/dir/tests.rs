@@ -14,6 +14,7 @@ use crate::vault::tests::World;
 
 mod copies;
 mod gathered;
+mod noted;
 
 fn name(text: &str) -> PlainName {
     PlainName::new(text.as_bytes()).unwrap()
