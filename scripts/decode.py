@@ -601,7 +601,7 @@ def read_at(fd, entry, limit):
 
 class Decoder:
     def __init__(self, keys, report, out):
-        self.keys, self.report, self.out, self.inodes, self.notes = keys, report, out, {}, {}
+        self.keys, self.report, self.out, self.inodes, self.notes, self.sides = keys, report, out, {}, {}, {}
 
     # Section 8: the ids under which the names in a directory may stand, its own first
     def dir_ids(self, fd, place, backing):
@@ -634,6 +634,17 @@ class Decoder:
             return
         for entry in sorted(listed(fd)):
             path, tag, record = join(b"keepfs.names", entry), entry[:22], entry[23:66]
+            if is_long(entry[:44]) and entry[44:45] == b"=":
+                B = read_at(fd, entry, 273)
+                if b64(sha256(B)) == entry[1:44]:
+                    table = Table(self.report, path, size_at(fd, entry), "kept side file")
+                    table.fields("ok", (len(B), "B of a long name, a second time"))
+                    table.close()
+                    self.sides[entry[:44]] = B
+                else:
+                    self.report.no_place(path, "looks like a side file, and is altered")
+                    self.lost(fd, entry, path)
+                continue
             if entry[22:23] == b"." and is_b64(tag) and is_b64(record) and len(record) == 43:
                 notes = self.notes.setdefault(unb64(tag), [])
                 notes.extend([unb64(record)] if unb64(record) not in notes else [])
@@ -672,8 +683,13 @@ class Decoder:
         raise NotAuthentic("its name does not authenticate")
 
     def side_file(self, fd, entry, ids):
-        B = read_at(fd, entry, 273)
-        require(b64(sha256(B)) == entry[1:44], NotAuthentic, "its side file is altered")
+        try:
+            B = read_at(fd, entry, 273)
+            require(b64(sha256(B)) == entry[1:44], NotAuthentic, "its side file is altered")
+        except (Outcome, OSError):
+            if entry[:44] not in self.sides:
+                raise
+            B = self.sides[entry[:44]]
         name, number = self.plain_name(B, ids)
         require(len(name) >= 128, NotAuthentic, "a short name in the long form")
         return name, number

@@ -180,6 +180,7 @@ const CASES: &[Case] = &[
             write(w, &child(w, "dir"), &long, &[9; 99], End::Sealed);
             let entry = backing(w, &["dir"], &long);
             fs::remove_file(format!("{}=", entry.display())).unwrap();
+            fs::remove_dir_all(w.path.join("keepfs.names")).unwrap();
         },
         remedy: "new-name",
         reads: Some(("dir", "file", 10_000)),

@@ -74,6 +74,9 @@ pub struct LongName {
 }
 
 impl LongName {
+    /// Characters of a long entry.
+    pub const LEN: usize = LONG_LEN;
+
     /// Takes `=` and 43 characters of strict base64url; `None` for all else.
     #[must_use]
     pub fn parse(entry: &[u8]) -> Option<Self> {
@@ -110,7 +113,8 @@ impl LongName {
     }
 
     /// Whether `side` is what a side file of this entry holds.
-    pub(in crate::codec) fn names_side(&self, side: &[u8]) -> bool {
+    #[must_use]
+    pub fn names_side(&self, side: &[u8]) -> bool {
         <[u8; HASH_LEN]>::from(Sha256::digest(side)) == self.hash
     }
 }

@@ -443,7 +443,11 @@ impl VaultDir {
     /// [`Self::resolve`] for a name that something is about to get.
     fn resolve_target(&self, vault: &Vault, name: &PlainName) -> Result<Resolved, DirError> {
         self.confirm(vault)?;
-        Ok(self.resolve(vault, name)?)
+        let at = self.resolve(vault, name)?;
+        if let Some(side) = at.cipher.side() {
+            vault.keep_side(side)?;
+        }
+        Ok(at)
     }
 
     /// [`Self::resolve`] for a name that is about to be created.

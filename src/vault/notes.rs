@@ -1,9 +1,10 @@
-//! Notes of pins: which ids directories had at which places, kept apart from
-//! the directories in `keepfs.names`. FORMAT.md, directories.
+//! What names need, kept a second time in `keepfs.names`: notes of pins, which
+//! say which ids directories had at which places, and the side files of long
+//! names. FORMAT.md, keepfs.names.
 //!
-//! A pin goes with its directory: another device that renames or removes the
-//! directory takes it away from whoever fills the directory at that time. Its
-//! note stays, so the new names still open.
+//! A pin or a side file goes with its directory: another device that renames or
+//! removes the directory takes it away from whoever fills the directory or
+//! changes a file in it at that time. What is kept here stays, so names open.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,7 +13,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Vault;
-use crate::codec::names::{NoteTag, PinNote, PinRecord};
+use crate::codec::entry::LongName;
+use crate::codec::names::{NoteTag, PinNote, PinRecord, SideFile};
+use crate::name::RawName;
 use crate::store::StoreDir;
 use crate::types::{DirId, Time};
 
@@ -33,6 +36,9 @@ struct Known {
     /// What the directory looked like.
     seen: Option<(Time, Time)>,
     by_tag: HashMap<NoteTag, Vec<PinRecord>>,
+    /// Second copies of side files, by the long entries they belong to: their
+    /// names, which a sync client may have appended to.
+    sides: HashMap<LongName, Vec<RawName>>,
     /// Raised whenever others were read.
     version: u64,
 }
@@ -52,6 +58,12 @@ impl Known {
         let mut names = root.notes()?;
         names.sort();
         self.by_tag.clear();
+        self.sides.clear();
+        for name in names.iter().take(MOST_NOTES) {
+            if let Some(long) = side_of(name) {
+                self.sides.entry(long).or_default().push(name.clone());
+            }
+        }
         for (tag, record) in names.iter().filter_map(PinNote::parse).take(MOST_NOTES) {
             let records = self.by_tag.entry(tag).or_default();
             if records.len() < MOST_FOR_A_PLACE && !records.contains(&record) {
@@ -62,6 +74,12 @@ impl Known {
         self.version += 1;
         Ok(())
     }
+}
+
+/// The long entry that a second copy of a side file belongs to.
+fn side_of(name: &RawName) -> Option<LongName> {
+    let (entry, rest) = name.bytes().split_at_checked(LongName::LEN)?;
+    rest.starts_with(b"=").then(|| LongName::parse(entry))?
 }
 
 impl Vault {
@@ -89,6 +107,43 @@ impl Vault {
             tracing::warn!(%error, "keepfs.names cannot be read");
         }
         known
+    }
+
+    /// What the side file of a long entry holds, if a second copy of it is here.
+    /// Whether it is the right one is for the caller to find out.
+    pub(super) fn kept_sides(&self, long: &LongName) -> Vec<Vec<u8>> {
+        let known = self.fresh_notes();
+        let names = known.sides.get(long).cloned().unwrap_or_default();
+        drop(known);
+        let read = |name: &RawName| self.root.read_kept_side(name).ok();
+        names
+            .iter()
+            .take(MOST_FOR_A_PLACE)
+            .filter_map(read)
+            .collect()
+    }
+
+    /// Keeps a second copy of a side file. Not durable by itself.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub(super) fn keep_side(&self, side: SideFile<'_>) -> io::Result<()> {
+        let name = RawName::new(side.name.as_bytes());
+        let Some(long) = side_of(&name) else {
+            return Ok(());
+        };
+        let known = self.fresh_notes();
+        if known.sides.contains_key(&long) {
+            return Ok(());
+        }
+        drop(known);
+        match self.root.keep_side(side) {
+            // Somebody who may write elsewhere in the vault but not here.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            kept => kept?,
+        }
+        self.notes.0.lock().sides.insert(long, vec![name]);
+        Ok(())
     }
 
     /// Notes that the directory at `place` has the id `id`.

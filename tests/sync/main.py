@@ -32,7 +32,7 @@ CLIENTS = {
 }
 # Findings of `keepfs check` that are no damage: a conflict copy is what a client leaves
 # on purpose; of the others check itself says that nothing is lost with them.
-HARMLESS = {"conflict-copy", "idle-pin", "orphaned-side-file", "leftover", "client-temp"}
+HARMLESS = {"conflict-copy", "idle-pin", "lost-pin", "orphaned-side-file", "leftover", "client-temp"}
 
 
 class Round:

@@ -221,7 +221,7 @@ impl VaultDir {
     }
 
     fn examine_long(&self, vault: &Vault, entry: &RawName, long: &LongName) -> io::Result<Meaning> {
-        let Ok(side) = self.store.read_side(long) else {
+        let Some(side) = self.read_side(vault, long) else {
             return Ok(Meaning::NoSideFile);
         };
         for id in self.ids(vault) {

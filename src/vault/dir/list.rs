@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::copies::shown_of;
 use super::{ConflictCopy, DirError, VaultDir};
-use crate::codec::entry::{RawEntry, classify};
+use crate::codec::entry::{LongName, RawEntry, classify};
 use crate::codec::xattr::XATTR_PREFIX;
 use crate::name::{PlainName, RawName};
 use crate::store::{RawDirEntry, StoreDir};
@@ -188,6 +188,19 @@ impl VaultDir {
         self.open_under(vault, form, &[self.id])
     }
 
+    /// The side file of a long entry, or the second copy of it that is kept in
+    /// `keepfs.names`; the first that belongs to the entry, or what there is.
+    pub(super) fn read_side(&self, vault: &Vault, long: &LongName) -> Option<Vec<u8>> {
+        let beside = self.store.read_side(long).ok();
+        match beside {
+            Some(side) if long.names_side(&side) => Some(side),
+            other => {
+                let mut kept = vault.kept_sides(long).into_iter();
+                kept.find(|side| long.names_side(side)).or(other)
+            }
+        }
+    }
+
     fn open_under(
         &self,
         vault: &Vault,
@@ -201,7 +214,7 @@ impl VaultDir {
                 ids.find_map(|id| Some((keys.open_name(*id, short).ok()?, *id)))
             }
             RawEntry::Long(long) => {
-                let side = self.store.read_side(long).ok()?;
+                let side = self.read_side(vault, long)?;
                 ids.find_map(|id| Some((keys.open_long_name(*id, long, &side).ok()?, *id)))
             }
             RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp | RawEntry::Other => {
@@ -222,7 +235,7 @@ impl VaultDir {
             match &form {
                 RawEntry::Short(_) => met = true,
                 // Without its side file a long entry says nothing.
-                RawEntry::Long(long) => met |= self.store.read_side(long).is_ok(),
+                RawEntry::Long(long) => met |= self.read_side(vault, long).is_some(),
                 RawEntry::Other => {}
                 RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp => {
                     return ControlFlow::Continue(());

@@ -86,7 +86,7 @@ impl VaultDir {
         })?;
         closed.retain(|form| match form {
             // Without its side file a long entry says nothing.
-            RawEntry::Long(long) if self.store.read_side(long).is_err() => false,
+            RawEntry::Long(long) if self.read_side(vault, long).is_none() => false,
             RawEntry::Short(_)
             | RawEntry::Long(_)
             | RawEntry::SideFile(_)

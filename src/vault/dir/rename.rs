@@ -185,6 +185,9 @@ impl VaultDir {
             if self.is_there(&new.entry())? {
                 continue;
             }
+            if let Some(side) = cipher.side() {
+                vault.keep_side(side)?;
+            }
             if found.kind == Some(FileKind::Directory) {
                 let places = (
                     vault.keys().place(under, name),
