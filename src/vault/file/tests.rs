@@ -1,6 +1,7 @@
 //! * here: the life of a file, and what the others share
 //! * `standing`: sealed, unsealed, damaged
 //! * `tamper`: what the provider may try
+//! * `journal`: overwrites that a kill at any moment leaves whole
 //! * `holes`: gaps, punching, space reserved
 //! * `failing`: every change failing at every point
 //! * `threads`: several at once
@@ -9,6 +10,7 @@
 
 mod failing;
 mod holes;
+mod journal;
 mod standing;
 mod tamper;
 mod threads;
@@ -99,7 +101,7 @@ impl World {
 
     fn reset(&self, name: &str) -> File {
         let store = self.store(name, Access::ReadWrite);
-        File::reset(&self.vault, store, self.vault.root_dir().id()).unwrap()
+        File::reset(&self.vault, store, self.vault.root_dir().id(), Vec::new()).unwrap()
     }
 
     /// A sealed file.

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::journalled::Change;
 use super::mend::Before;
 use super::ranges::RangeGuard;
 use super::{Damage, File, FileError, Front, Phase, SetTime, State, Tracking, clock_now};
@@ -221,6 +222,14 @@ impl File {
             SparseFlag::Sparse => SparseFlag::Sparse,
             SparseFlag::Dense => state.header.sparse,
         };
+        if self.journal_of(&state).is_some() {
+            // Nothing is changed in its place.
+            if sparse == SparseFlag::Sparse {
+                self.sparse.store(true, Ordering::Release);
+            }
+            state.phase = Phase::Changed;
+            return Ok(());
+        }
         if state.front == Front::Missing {
             self.write_front(&mut state)?;
         }
@@ -358,6 +367,9 @@ impl File {
         if holes_made > 0 {
             self.sparse.store(true, Ordering::Release);
         }
+        if self.is_journalled() {
+            return self.put_in_journal(scratch, &plan, (old, added), holes_made);
+        }
         if let Err(failed) = self.put(scratch, &plan, holes_made) {
             let before = Before {
                 first: plan.old_first,
@@ -403,12 +415,48 @@ impl File {
         }
     }
 
+    /// The same by way of the journal.
+    fn put_in_journal(
+        &self,
+        scratch: &Scratch,
+        plan: &Plan,
+        (removed, added): (SlotTerms, SealSum),
+        holes_made: u64,
+    ) -> Result<(), FileError> {
+        let mut runs = Vec::with_capacity(4);
+        if let Some(former_last) = plan.gap_after {
+            runs.push((former_last, scratch.former_last.sealed()));
+        }
+        let mut chunk = plan.first;
+        for slots in [&scratch.head, &scratch.full, &scratch.tail] {
+            if !slots.is_empty() {
+                runs.push((chunk, slots.sealed()));
+            }
+            let count = slots.len().div_ceil(self.geometry.slot_size());
+            chunk = ChunkNo::new(chunk.get() + to_u64(count));
+        }
+        self.commit(&Change {
+            runs: &runs,
+            old: (plan.old_first, &scratch.old),
+            removed,
+            added,
+            holes: &[],
+            holes_made,
+            size: plan.grown,
+        })
+        .inspect_err(|_| {
+            if holes_made > 0 {
+                self.forget_gap();
+            }
+        })
+    }
+
     /// Reads the slots that will be replaced and sums their terms.
     fn read_old(&self, scratch: &mut Scratch, plan: &Plan) -> Result<SlotTerms, FileError> {
         let range = &plan.old_bytes;
         let len = to_usize(range.end.get() - range.start.get());
         scratch.old.resize(len, 0);
-        let read = self.writer()?.read_at(&mut scratch.old, range.start)?;
+        let read = self.load(plan.old_first, &mut scratch.old)?;
         if read < len {
             return Err(Damage::Missing(plan.old_first).into());
         }
@@ -528,7 +576,17 @@ impl File {
 
     /// Keeps the sum over all slots, the number of holes and the times current.
     pub(super) fn account(&self, removed: &SlotTerms, added: SealSum, holes_made: u64) {
-        let mut state = self.state.lock();
+        self.tally(&mut self.state.lock(), removed, added, holes_made);
+    }
+
+    /// [`Self::account`] for who holds the state.
+    pub(super) fn tally(
+        &self,
+        state: &mut State,
+        removed: &SlotTerms,
+        added: SealSum,
+        holes_made: u64,
+    ) {
         if let Tracking::Exact { seal, holes } = &mut state.tracking {
             *seal = seal.combine(removed.seal).combine(added);
             *holes = holes
