@@ -24,6 +24,7 @@ const MAGIC: [u8; 4] = *b"KPJ1";
 const AD_HEAD: &[u8] = b"keepfs journal";
 const PUBLIC_LEN: usize = 24;
 const HOST_LEN: usize = 16;
+const ID_LEN: usize = 16;
 const HEAD_FIELDS_LEN: usize = 64;
 /// Lengths and sequence number: what of a frame is not encrypted.
 const FRAME_PUBLIC_LEN: usize = 16;
@@ -179,8 +180,9 @@ impl JournalHead {
 impl FrameHead {
     /// Bytes before the encrypted record.
     pub const LEN: usize = FRAME_PUBLIC_LEN + NONCE_LEN;
-    /// The longest record: of a change of 2^17 slots.
-    const MAX_RECORD_LEN: usize = RECORD_HEAD_LEN + FIELDS_LEN + ENTRY_LEN * (1 << 17) + TAG_LEN;
+    /// The longest record: of a change of so many slots as there may be.
+    const MAX_RECORD_LEN: usize =
+        RECORD_HEAD_LEN + ID_LEN + FIELDS_LEN + ENTRY_LEN * Record::MAX_REPLACED + TAG_LEN;
     /// The most slots a frame carries, in bytes.
     const MAX_DATA_LEN: usize = 1 << 28;
 
@@ -261,7 +263,7 @@ impl Record {
         }
         match kind {
             KIND_FILE => {
-                let (fixed, place) = rest.split_at_checked(16 + 8 + FIELDS_LEN)?;
+                let (fixed, place) = rest.split_at_checked(ID_LEN + 8 + FIELDS_LEN)?;
                 let mut parts = Parts::new(fixed);
                 let id = FileId::new(*parts.take());
                 let ino = parts.u64();
@@ -274,7 +276,7 @@ impl Record {
                 })
             }
             KIND_CHANGE => {
-                let (fixed, entries) = rest.split_at_checked(16 + FIELDS_LEN)?;
+                let (fixed, entries) = rest.split_at_checked(ID_LEN + FIELDS_LEN)?;
                 let mut parts = Parts::new(fixed);
                 let id = FileId::new(*parts.take());
                 let header = header::parse_fields(id, parts.take()).ok()?;

@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn all_secret_keys_can_be_locked() {
         let total: usize = tree().spans().iter().map(|span| span.len).sum();
-        assert_eq!(total, 4 * 32 + 3 * 64);
+        assert_eq!(total, 5 * 32 + 3 * 64);
     }
 
     #[test]

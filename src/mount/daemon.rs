@@ -76,7 +76,10 @@ pub enum ServeError {
         error: UnlockError,
     },
     /// What an earlier mount left could not be brought in.
-    #[error("cannot bring in the changes that an earlier mount left in its journal: {0}")]
+    #[error(
+        "cannot bring in the changes that an earlier mount left in its journal: {0}; they are kept \
+         there, mount again when the cause is mended, or with --read-only"
+    )]
     Replay(#[source] io::Error),
     /// The file-system view could not begin.
     #[error("cannot read the vault's root directory: {0}")]

@@ -20,6 +20,12 @@ pub struct JournalFile {
 }
 
 impl JournalFile {
+    /// Its name in the root.
+    #[must_use]
+    pub fn name(&self) -> &RawName {
+        &self.name
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn file(&self) -> &StoreFile {
@@ -95,8 +101,12 @@ impl StoreDir {
     /// says nothing new.
     ///
     /// # Errors
-    /// What the backing says.
-    pub fn remove_journal(&self, journal: &JournalFile) -> io::Result<()> {
-        self.dir.unlink(journal.name.bytes())
+    /// What the backing says; `InvalidInput` for any other name.
+    pub fn remove_journal(&self, name: &RawName) -> io::Result<()> {
+        if is_journal(name) {
+            self.dir.unlink(name.bytes())
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
     }
 }

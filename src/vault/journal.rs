@@ -222,7 +222,7 @@ impl Journal {
             end.live.is_empty() && end.idle_since.is_none_or(|since| since.elapsed() >= idle);
         if is_idle
             && let Some(current) = end.current.take()
-            && let Err(error) = self.root.remove_journal(&current.file)
+            && let Err(error) = self.root.remove_journal(current.file.name())
         {
             tracing::warn!(%error, "an empty journal could not be removed");
         }

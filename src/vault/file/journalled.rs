@@ -15,7 +15,7 @@ use crate::codec::geometry::Geometry;
 use crate::codec::header::{Header, OpenFlag, SparseFlag};
 use crate::codec::journal::{NewSlot, Record, Replaced, SlotTag, tags};
 use crate::store::journal::JournalFile;
-use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen};
+use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen, SetTime};
 use crate::vault::journal::{AppendError, Journal};
 
 /// With so many chunks not in their place, they are put there.
@@ -49,6 +49,8 @@ pub(super) struct Pending {
     pub(super) generation: u64,
     /// Where the newest change is in the order of records.
     pub(super) sequence: u64,
+    /// The record that tells which file it is, until it was flushed.
+    pub(super) told: Option<u64>,
     /// Slots from here on exist nowhere yet: they are written in place.
     pub(super) free_from: ChunkNo,
     /// The file has become shorter than what stands in its place.
@@ -61,6 +63,7 @@ impl Pending {
     pub(super) fn new(header: &Header, free_from: ChunkNo) -> Self {
         Self {
             nr: None,
+            told: None,
             generation: header.generation,
             sequence: 0,
             free_from,
@@ -168,6 +171,11 @@ impl File {
         }
         if let Some(at) = behind {
             self.clear_behind(state)?;
+            // Whoever finds something behind the end after a power cut must
+            // find in the journal that it is void.
+            if let Some(sequence) = state.pending.told.take() {
+                journal.sync(sequence)?;
+            }
             state.pending.unsynced = true;
             // Behind everything: nobody misses it if this fails.
             if let Err(failed) = self.replace_slots(at, &placed_parts) {
@@ -278,11 +286,22 @@ impl File {
             base: state.header,
             place: self.place.lock().clone(),
         };
-        if let Err(error) = journal.append(&record, &[]) {
-            journal.leave(nr);
-            return Err(error.into());
+        match journal.append(&record, &[]) {
+            Ok(told) => state.pending.told = Some(told.sequence),
+            Err(error) => {
+                journal.leave(nr);
+                return Err(error.into());
+            }
         }
         state.pending.nr = Some(nr);
+        // Sync clients go by it: what comes from elsewhere meanwhile is a
+        // conflict, and not simply newer.
+        match self.store()?.set_times(SetTime::Omit, SetTime::Now) {
+            // Somebody else's file that we may write.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+            Err(error) => tracing::debug!(%error, "the beginning of a change does not show"),
+            Ok(()) => {}
+        }
         Ok(nr)
     }
 

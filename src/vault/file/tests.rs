@@ -2,6 +2,7 @@
 //! * `standing`: sealed, unsealed, damaged
 //! * `tamper`: what the provider may try
 //! * `journal`: overwrites that a kill at any moment leaves whole
+//! * `power`: power cuts that lose any part of what was not flushed
 //! * `holes`: gaps, punching, space reserved
 //! * `failing`: every change failing at every point
 //! * `threads`: several at once
@@ -11,6 +12,7 @@
 mod failing;
 mod holes;
 mod journal;
+mod power;
 mod standing;
 mod tamper;
 mod threads;

@@ -34,12 +34,12 @@ pub enum Whose {
 /// What became of one journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Everything in it is in its place; the journal is gone.
+    /// Everything in it is in its place.
     Replayed {
         /// Files that were changed.
         files: usize,
     },
-    /// Some of it does not fit what stands there now; the journal stays.
+    /// Some of it does not fit what stands there now.
     Left {
         /// Files that were changed.
         files: usize,
@@ -63,6 +63,14 @@ pub struct Replay {
     pub fate: Fate,
 }
 
+/// Where a file of a journal is.
+enum Found {
+    File(StoreFile),
+    Gone,
+    /// Something that does not say what it is stands at its place.
+    Unclear,
+}
+
 /// What became of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
@@ -82,13 +90,21 @@ impl Vault {
     pub fn replay_journals(&self, whose: Whose) -> io::Result<Vec<Replay>> {
         let mut replays = Vec::new();
         for name in self.root.journals()? {
-            let fate = self.replay_one(&name, whose)?;
+            let fate = self.replay_journal(&name, whose)?;
+            if matches!(fate, Fate::Replayed { .. }) {
+                self.root.remove_journal(&name)?;
+                self.root.sync()?;
+            }
             replays.push(Replay { name, fate });
         }
         Ok(replays)
     }
 
-    fn replay_one(&self, name: &RawName, whose: Whose) -> io::Result<Fate> {
+    /// Brings what one journal holds into the files; it stays where it is.
+    ///
+    /// # Errors
+    /// As for [`Self::replay_journals`].
+    pub fn replay_journal(&self, name: &RawName, whose: Whose) -> io::Result<Fate> {
         let Some(journal) = self.root.open_journal(name, Access::ReadWrite)? else {
             return Ok(Fate::InUse);
         };
@@ -99,7 +115,6 @@ impl Vault {
             Err(JournalError::NotAJournal)
                 if bytes.len() < JournalHead::LEN || bytes.iter().all(|&byte| byte == 0) =>
             {
-                self.root.remove_journal(&journal)?;
                 return Ok(Fate::Replayed { files: 0 });
             }
             Err(error) => return Ok(Fate::Unreadable(error)),
@@ -123,19 +138,21 @@ impl Vault {
                 Told::Left => left += 1,
             }
         }
-        if left > 0 {
-            return Ok(Fate::Left { files, left });
-        }
-        self.root.remove_journal(journal)?;
-        self.root.sync()?;
-        Ok(Fate::Replayed { files })
+        Ok(match left {
+            0 => Fate::Replayed { files },
+            left => Fate::Left { files, left },
+        })
     }
 
     /// Brings one file to its last state.
     fn tell(&self, story: &Story, journal: &StoreFile) -> io::Result<Told> {
-        let Some(file) = self.find(story)? else {
-            tracing::warn!(file_id = %story.base.file_id, "the journal tells of a file that is gone");
-            return Ok(Told::Settled);
+        let file = match self.find(story)? {
+            Found::File(file) => file,
+            Found::Gone => {
+                tracing::warn!(file_id = %story.base.file_id, "the journal tells of a file that is gone");
+                return Ok(Told::Settled);
+            }
+            Found::Unclear => return Ok(Told::Left),
         };
         let teller = Teller::new(self, story, journal, file);
         let head = teller.file.read_head(Geometry::HEADER_LEN)?;
@@ -151,11 +168,17 @@ impl Vault {
     }
 
     /// The file: at its place, or wherever it was moved.
-    fn find(&self, story: &Story) -> io::Result<Option<StoreFile>> {
-        if let Some(file) = self.at_place(&story.place)?
-            && self.claims(&file, story.base.file_id)?
-        {
-            return Ok(Some(file));
+    fn find(&self, story: &Story) -> io::Result<Found> {
+        let mut unclear = false;
+        if let Some(file) = self.at_place(&story.place)? {
+            let head = file.read_head(Geometry::HEADER_LEN)?;
+            match self.keys.claimed_keys(&head) {
+                Ok(keys) if keys.file_id() == story.base.file_id => return Ok(Found::File(file)),
+                Ok(_) => {}
+                // Its first bytes are torn, or it is something else.
+                Err(_) if file.stat()?.ino == story.ino => return Ok(Found::File(file)),
+                Err(_) => unclear = true,
+            }
         }
         let mut found = Vec::new();
         self.search(&self.root, story.base.file_id, &mut found)?;
@@ -163,15 +186,10 @@ impl Vault {
             // Copies of one file: the one that the journal's owner had.
             found.retain(|file| file.stat().is_ok_and(|stat| stat.ino == story.ino));
         }
-        Ok(found.pop())
-    }
-
-    /// Whether a file says it has this id, or says nothing.
-    fn claims(&self, file: &StoreFile, id: FileId) -> io::Result<bool> {
-        let head = file.read_head(Geometry::HEADER_LEN)?;
-        Ok(match self.keys.claimed_keys(&head) {
-            Ok(keys) => keys.file_id() == id,
-            Err(_) => true,
+        Ok(match found.pop() {
+            Some(file) => Found::File(file),
+            None if unclear => Found::Unclear,
+            None => Found::Gone,
         })
     }
 

@@ -7,7 +7,7 @@ use crate::vault::journal::replay::{Fate, Whose};
 
 /// One operation on the file.
 #[derive(Clone, Copy, Debug)]
-enum Op {
+pub(super) enum Op {
     Write(usize, usize),
     SetLen(usize),
     Punch(usize, usize),
@@ -26,7 +26,7 @@ fn empties(op: Op) -> bool {
     matches!(op, Op::SetLen(0))
 }
 
-fn apply(file: &File, op: Op, seed: usize) -> Result<(), FileError> {
+pub(super) fn apply(file: &File, op: Op, seed: usize) -> Result<(), FileError> {
     match op {
         Op::Write(at, count) => file.write(off(at), &pattern(seed, count)),
         Op::SetLen(size) => file.set_len(len(size)),
@@ -38,7 +38,7 @@ fn apply(file: &File, op: Op, seed: usize) -> Result<(), FileError> {
 }
 
 /// The same to plaintext.
-fn imagine(plain: &mut Vec<u8>, op: Op, seed: usize) {
+pub(super) fn imagine(plain: &mut Vec<u8>, op: Op, seed: usize) {
     match op {
         Op::Write(at, count) => overlay(plain, at, &pattern(seed, count)),
         Op::SetLen(size) => plain.resize(size, 0),
@@ -55,7 +55,7 @@ fn imagine(plain: &mut Vec<u8>, op: Op, seed: usize) {
 }
 
 /// Sequences in which every kind of change meets what stands in the journal.
-fn sequences() -> Vec<Vec<Op>> {
+pub(super) fn sequences() -> Vec<Vec<Op>> {
     use Op::{Punch, Seal, SetLen, Sync, Write, Zero};
     let end = 5 * C + 100;
     vec![
@@ -79,7 +79,7 @@ fn sequences() -> Vec<Vec<Op>> {
     ]
 }
 
-fn base() -> Vec<u8> {
+pub(super) fn base() -> Vec<u8> {
     pattern(1, 5 * C + 100)
 }
 
@@ -111,35 +111,48 @@ fn interrupted(world: &World, ops: &[Op], plan: Plan) -> Option<States> {
         // What is written into an emptied file is safe from its sync on.
         emptied &= !matches!(op, Op::Sync | Op::Seal);
     }
-    armed.fired().then_some(States {
-        promised,
-        tried,
+    armed.fired().then(|| States {
+        states: vec![promised, tried],
         by_parts,
         emptied,
     })
 }
 
 /// What a file may hold after an interruption.
-struct States {
-    promised: Vec<u8>,
-    tried: Vec<u8>,
+pub(super) struct States {
+    /// From what was promised last to what was being made.
+    states: Vec<Vec<u8>>,
+    /// Whether the last operation consists of several changes.
     by_parts: bool,
+    /// Whether it was emptied: nothing was promised since.
     emptied: bool,
 }
 
 impl States {
-    fn allow(&self, plain: &[u8]) -> bool {
-        let both = [&self.promised, &self.tried];
-        let part = |at: usize, byte: u8| both.iter().any(|state| state.get(at) == Some(&byte));
-        both.iter().any(|state| *state == plain)
-            || self.by_parts
-                && both.iter().any(|state| state.len() == plain.len())
-                && plain.iter().enumerate().all(|(at, &byte)| part(at, byte))
+    /// Any of these, or a mixture of two that follow each other.
+    pub(super) fn any_of(states: Vec<Vec<u8>>) -> Self {
+        Self {
+            states,
+            by_parts: true,
+            emptied: false,
+        }
+    }
+
+    pub(super) fn allow(&self, plain: &[u8]) -> bool {
+        let mixed = |pair: &[Vec<u8>]| {
+            pair.iter().any(|state| state.len() == plain.len())
+                && plain
+                    .iter()
+                    .enumerate()
+                    .all(|(at, byte)| pair.iter().any(|state| state.get(at) == Some(byte)))
+        };
+        self.states.iter().any(|state| *state == plain)
+            || self.by_parts && self.states.windows(2).any(mixed)
     }
 }
 
 /// Mounts again, as it were.
-fn recover(world: &mut World) {
+pub(super) fn recover(world: &mut World) {
     // The killed mount's lock goes with it.
     world.vault = world.reopened();
     let replays = world.vault.replay_journals(Whose::ThisMachines);
@@ -149,7 +162,7 @@ fn recover(world: &mut World) {
     world.vault.begin_journal();
 }
 
-fn assert_whole(world: &World, allowed: impl Fn(&[u8]) -> bool, what: &str) {
+pub(super) fn assert_whole(world: &World, allowed: impl Fn(&[u8]) -> bool, what: &str) {
     let (file, standing) = world
         .try_open("f", Access::ReadWrite)
         .unwrap_or_else(|error| panic!("{what}: {error}"));
