@@ -8,7 +8,7 @@ import random
 
 from child import Child, Load
 from libc import punch
-from model import FileModel, read_blocks
+from model import BLOCK, FileModel, read_blocks
 
 LARGEST = 3 << 20
 WORKERS = 2
@@ -60,6 +60,9 @@ class Script:
             length = min(length, size - at)
         if at + length > LARGEST and kind not in ("shrink", "read", "map", "punch"):
             at = pick.randrange(LARGEST - length)
+        if kind == "large" and self.flag:
+            # One write may reach the daemon as several requests; they meet between blocks.
+            at, length = at // BLOCK * BLOCK, max(length // BLOCK, 1) * BLOCK
         if kind in ("small", "large", "append", "map"):
             return file, kind, at, contents(f"{self.seed} {self.number}", length)
         return file, kind, at, length
@@ -86,6 +89,8 @@ class Worker:
         self.place = place
         self.script = Script(models, seed)
         self.flag = self.script.flag if may_be_direct else 0
+        # Begins with a page, unlike the bytes of Python: direct writes are cut at its pages.
+        self.buffer = mmap.mmap(-1, 1 << 20)
         self.names = [0] * FILES
         for file in range(FILES):
             self.names[file] = 0 if path_of(place, file, 0).exists() else 1
@@ -104,9 +109,11 @@ class Worker:
     def carry_out(self, file, kind, at, what):
         handle = self.handles[file]
         if kind in ("small", "large", "append"):
+            self.buffer[:len(what)] = what
             written = 0
-            while written < len(what):
-                written += os.pwrite(handle, what[written:], at + written)
+            with memoryview(self.buffer) as view:
+                while written < len(what):
+                    written += os.pwrite(handle, view[written:len(what)], at + written)
         elif kind == "shrink":
             os.ftruncate(handle, at)
         elif kind == "grow":
