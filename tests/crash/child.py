@@ -116,8 +116,8 @@ class Load:
     # Whether a rename is safe without a sync of its directory, and a direct write without
     # one of its file: they are when only the daemon is killed.
     daemon_only = True
-    # Whether O_DIRECT is free of rules about alignment, as it is in FUSE.
-    may_be_direct = True
+    # What the system at hand does not offer, and the load goes without.
+    lacks = frozenset()
 
     def __init__(self):
         self.children = []

@@ -144,8 +144,12 @@ class Row:
             disk.unmount()
 
     def run(self, number):
-        if not self.image.exists():
-            self.lay_out()
+        try:
+            if not self.image.exists():
+                self.lay_out()
+        except (Broken, OSError) as broken:
+            self.fail(f"it cannot be laid out: {broken}")
+            return
         image = self.home / f"run-{number}.img"
         copy(self.image, image)
         disk = Disk(self.home, image)
@@ -169,14 +173,18 @@ class Row:
             outcome = trial.look()
             self.tally.add(outcome, trial.load.acknowledged(), f"run {number}")
         except (Broken, OSError) as broken:
-            self.broken.append(f"{self.system.name}, {self.tally.labels['file_system']}, {self.kind.name}, run {number}: {broken}")
-            say(f"FAILED {self.broken[-1]}")
+            self.fail(f"run {number}: {broken}")
         finally:
             if flusher:
                 flusher.stop()
             trial.clean_up()
             disk.unmount()
             image.unlink()
+
+
+    def fail(self, text):
+        self.broken.append(f"{', '.join(self.tally.labels.values())}: {text}")
+        say(f"FAILED {self.broken[-1]}")
 
 
 class Power:

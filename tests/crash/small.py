@@ -6,7 +6,7 @@ import random
 from child import Child, Load
 from writer import contents
 
-NAMES = [f"document {number}" + (" with a long name " * 11 if number % 5 == 0 else "") for number in range(24)]
+NAMES = 24
 GROUP = 10
 
 
@@ -48,7 +48,7 @@ def judge_new(name, path, whole, outcome, promised):
 
 class Editor(Load):
     """New contents into a temporary file, fsync, rename over the old; the directory is
-    synced after every other save. Each save is one of `NAMES`, chosen by the seed."""
+    synced after every other save. Each save is of one of the files, chosen by the seed."""
 
     name = "editor's saves"
     group = "files"
@@ -57,24 +57,30 @@ class Editor(Load):
         super().__init__()
         self.seed = seed
         # The versions that each name may have: the last one that is sure and those after.
-        self.versions = {number: [f"{seed} first {number}"] for number in range(len(NAMES))}
+        self.versions = {number: [f"{seed} first {number}"] for number in range(NAMES)}
         self.run_seed = ""
+
+    def names(self):
+        """Every fifth is long, and that differs from a short one in keepfs."""
+        long = " with a long name" * (5 if "long names" in self.lacks else 13)
+        return [f"document {number}" + (long if number % 5 == 0 else "") for number in range(NAMES)]
 
     @staticmethod
     def data(key):
         return contents(key, int(2 ** random.Random(f"{key} length").uniform(0, 17)))
 
     def lay_out(self, top):
-        for number, name in enumerate(NAMES):
+        for number, name in enumerate(self.names()):
             store(top / name, self.data(self.versions[number][-1]))
         sync_directory(top)
 
     def choice(self, step):
         pick = random.Random(f"{self.run_seed} {step}")
-        return pick.randrange(len(NAMES)), f"{self.run_seed} {step}"
+        return pick.randrange(NAMES), f"{self.run_seed} {step}"
 
     def start(self, top, seed):
         self.run_seed = seed
+        names = self.names()
 
         def work(done):
             step = 0
@@ -82,7 +88,7 @@ class Editor(Load):
                 step += 1
                 number, key = self.choice(step)
                 store(top / "saving.tmp", self.data(key))
-                os.rename(top / "saving.tmp", top / NAMES[number])
+                os.rename(top / "saving.tmp", top / names[number])
                 if step % 2 == 0:
                     sync_directory(top)
                 done(step)
@@ -96,15 +102,15 @@ class Editor(Load):
             self.versions[number].append(key)
             if step <= steps and (step % 2 == 0 or self.daemon_only):
                 # That sync was of the whole directory.
-                touched = [number] if self.daemon_only else range(len(NAMES))
+                touched = [number] if self.daemon_only else range(NAMES)
                 for each in touched:
                     self.versions[each] = self.versions[each][-1:]
-        listed = set(os.listdir(top))
-        for name in listed - set(NAMES) - {"saving.tmp"}:
+        names, listed = self.names(), set(os.listdir(top))
+        for name in listed - set(names) - {"saving.tmp"}:
             outcome.wrong.append(f"{name}: nobody made it")
         if "saving.tmp" in listed:
             judge_new("saving.tmp", top / "saving.tmp", self.data(self.choice(steps + 1)[1]), outcome, False)
-        for number, name in enumerate(NAMES):
+        for number, name in enumerate(names):
             self.judge(name[:24], top / name, number, outcome)
 
     def judge(self, name, path, number, outcome):
@@ -141,7 +147,7 @@ class Tree(Load):
     def files(self, group):
         pick = random.Random(f"{self.run_seed} {group}")
         return {
-            f"{pick.choice(('file', 'x' * 190))}{number}": contents(f"{self.run_seed} {group} {number}", int(2 ** pick.uniform(0, 16)))
+            f"{pick.choice(('file', 'x' * (100 if 'long names' in self.lacks else 190)))}{number}": contents(f"{self.run_seed} {group} {number}", int(2 ** pick.uniform(0, 16)))
             for number in range(GROUP)
         }
 

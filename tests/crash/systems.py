@@ -46,7 +46,8 @@ class System:
     """A file system with its directory on the backing and its mount point."""
 
     name = ""
-    is_fuse = True
+    # Of what the loads would like to use: "direct" writes of any alignment, "punch", "long names".
+    lacks = frozenset()
 
     def __init__(self, home, backing, options):
         self.home, self.backing, self.options = home, backing, options
@@ -160,6 +161,7 @@ class Keepfs(System):
 
 class Gocryptfs(System):
     name = "gocryptfs"
+    lacks = frozenset({"punch"})
 
     def init_command(self):
         return ["gocryptfs", "-init", "-q", "-scryptn", "10", "-passfile", self.keyfile, self.backing]
@@ -170,6 +172,7 @@ class Gocryptfs(System):
 
 class Securefs(System):
     name = "securefs"
+    lacks = frozenset({"punch", "direct", "long names"})
 
     def init_command(self):
         return ["securefs", "create", "--keyfile", self.keyfile, "--pbkdf", "pkcs5-pbkdf2-hmac-sha256",
@@ -184,7 +187,7 @@ class Plain(System):
     the test or of the kernel's file system."""
 
     name = "none"
-    is_fuse = False
+    lacks = frozenset({"direct"})
 
     def view(self):
         return self.backing

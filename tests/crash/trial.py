@@ -22,7 +22,7 @@ class Trial:
 
     def __init__(self, system, load):
         self.system, self.load = system, load
-        load.may_be_direct = system.is_fuse
+        load.lacks = system.lacks
 
     def begin(self):
         self.system.init()

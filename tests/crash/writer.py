@@ -33,12 +33,15 @@ def contents(key, length):
 class Script:
     """The steps of one worker: file, kind, offset, bytes."""
 
-    def __init__(self, models, seed):
+    def __init__(self, models, seed, lacks):
         self.models = models
         self.seed = seed
         self.random = random.Random(seed)
         self.number = 0
-        self.kinds, self.flag = self.random.choice(PROFILES)
+        kinds, self.flag = self.random.choice(PROFILES)
+        self.kinds = {kind: weight for kind, weight in kinds.items() if kind not in lacks}
+        if "direct" in lacks:
+            self.flag = 0
 
     def step(self):
         """The next step, as (file, kind, offset, bytes or length)."""
@@ -85,10 +88,9 @@ class Script:
 class Worker:
     """Carries the steps out on real files."""
 
-    def __init__(self, place, models, seed, may_be_direct):
+    def __init__(self, place, models, seed, lacks):
         self.place = place
-        self.script = Script(models, seed)
-        self.flag = self.script.flag if may_be_direct else 0
+        self.script = Script(models, seed, lacks)
         # Begins with a page, unlike the bytes of Python: direct writes are cut at its pages.
         self.buffer = mmap.mmap(-1, 1 << 20)
         self.names = [0] * FILES
@@ -97,7 +99,7 @@ class Worker:
         self.handles = [self.open(file) for file in range(FILES)]
 
     def open(self, file):
-        return os.open(path_of(self.place, file, self.names[file]), os.O_RDWR | self.flag)
+        return os.open(path_of(self.place, file, self.names[file]), os.O_RDWR | self.script.flag)
 
     def work(self, done):
         while True:
@@ -169,10 +171,10 @@ class Writer(Load):
                     os.fsync(target.fileno())
 
     def start(self, top, seed):
-        self.scripts = [Script(models, f"{seed} {worker}") for worker, models in enumerate(self.models)]
+        self.scripts = [Script(models, f"{seed} {worker}", self.lacks) for worker, models in enumerate(self.models)]
         self.children = [
             # Built inside the child: its models go their own way.
-            Child(lambda done, worker=worker: Worker(top / f"worker{worker}", self.models[worker], f"{seed} {worker}", self.may_be_direct).work(done))
+            Child(lambda done, worker=worker: Worker(top / f"worker{worker}", self.models[worker], f"{seed} {worker}", self.lacks).work(done))
             for worker in range(WORKERS)
         ]
 
