@@ -27,9 +27,15 @@ def store(path, data, synced=True):
             os.fsync(file.fileno())
 
 
-def judge_new(name, path, whole, outcome, promised):
-    """A file that was written once: all of it where that was promised, else any beginning,
-    zeros standing for what had not come yet."""
+def is_beginning(seen, whole):
+    """Whether `seen` is how `whole` begins, zeros standing for blocks that had not come yet."""
+    blocks = [(seen[at:at + 4096], whole[at:at + 4096]) for at in range(0, len(seen), 4096)]
+    return len(seen) <= len(whole) and all(part == want[:len(part)] or not part.strip(b"\0") for part, want in blocks)
+
+
+def judge_new(name, path, wholes, outcome, promised):
+    """A file that was written once, and what may have been written: all of it where that
+    was promised, else any beginning."""
     try:
         seen = path.read_bytes()
     except OSError as error:
@@ -38,11 +44,10 @@ def judge_new(name, path, whole, outcome, promised):
             outcome.lost.append(f"{name}: {error.strerror}")
         return
     if promised:
-        if seen != whole:
+        if seen not in wholes:
             outcome.lost.append(f"{name}: {len(seen)} bytes, not those that were synced")
         return
-    blocks = [(seen[at:at + 4096], whole[at:at + 4096]) for at in range(0, len(seen), 4096)]
-    if len(seen) > len(whole) or any(part != want[:len(part)] and part.strip(b"\0") for part, want in blocks):
+    if not any(is_beginning(seen, whole) for whole in wholes):
         outcome.wrong.append(f"{name}: bytes that nobody wrote")
 
 
@@ -109,7 +114,9 @@ class Editor(Load):
         for name in listed - set(names) - {"saving.tmp"}:
             outcome.wrong.append(f"{name}: nobody made it")
         if "saving.tmp" in listed:
-            judge_new("saving.tmp", top / "saving.tmp", self.data(self.choice(steps + 1)[1]), outcome, False)
+            # A cut may also take back the last renames.
+            wholes = [self.data(self.choice(step)[1]) for step in range(max(1, steps - 1), steps + 2)]
+            judge_new("saving.tmp", top / "saving.tmp", wholes, outcome, False)
         for number, name in enumerate(names):
             self.judge(name[:24], top / name, number, outcome)
 
@@ -191,4 +198,4 @@ class Tree(Load):
             for name in set(files) - listed if promised else ():
                 outcome.lost.append(f"{place.name}/{name[:24]}: it is gone")
             for name in listed & set(files):
-                judge_new(f"{place.name}/{name[-24:]}", place / name, files[name], outcome, promised)
+                judge_new(f"{place.name}/{name[-24:]}", place / name, [files[name]], outcome, promised)
