@@ -68,9 +68,11 @@ class Progress:
     def __init__(self, total):
         self.total = total
         self.began = time.monotonic()
+        self.done = 0
         self.told = 0
 
     def show(self, done, text):
+        self.done = done
         now = time.monotonic()
         left = (now - self.began) / max(done, 1) * (self.total - done)
         line = f"  {done}/{self.total} {text}, {left / 60:.0f} min left"
