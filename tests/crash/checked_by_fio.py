@@ -9,6 +9,7 @@ import time
 from child import Load
 from model import read_blocks, BLOCK
 from report import Broken
+from systems import until
 from writer import contents
 
 SIZE = 6 << 20
@@ -30,7 +31,8 @@ class Fio(Load):
         self.old = contents(f"{seed} fio", SIZE)
         self.process = None
         self.command = []
-        self.verified = 0
+        self.verified = self.mtime = 0
+        self.file = None
 
     def lay_out(self, top):
         with open(top / "blocks", "xb") as file:
@@ -39,15 +41,17 @@ class Fio(Load):
 
     def start(self, top, seed):
         pick = random.Random(seed)
+        self.file = top / "blocks"
+        self.mtime = os.stat(self.file).st_mtime_ns
         state = self.home / "fio"
         state.mkdir(exist_ok=True)
         for old in state.iterdir():
             old.unlink()
         size = pick.choice(("4k", "16k", "128k"))
         self.command = [
-            "fio", "--name=load", f"--filename={top / 'blocks'}", f"--size={SIZE}", f"--bs={size}", "--rw=randwrite",
+            "fio", "--name=load", f"--filename={self.file}", f"--size={SIZE}", f"--bs={size}", "--rw=randwrite",
             "--verify=crc32c", "--verify_fatal=1", "--verify_interval=4096", "--fallocate=none", "--overwrite=1",
-            "--allow_file_create=0", f"--randseed={pick.randrange(1 << 31)}", f"--aux-path={state}", "--thread", "--minimal",
+            "--allow_file_create=0", "--randrepeat=0", f"--randseed={pick.randrange(1, 1 << 31)}", f"--aux-path={state}", "--thread", "--minimal",
         ]
         if self.daemon_only and pick.randrange(2):
             engine = ["--ioengine=libaio", "--direct=1", "--iodepth=8"]
@@ -59,6 +63,9 @@ class Fio(Load):
         self.process = subprocess.Popen(writing, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=state)
 
     def let_run(self, seconds):
+        # It takes its time to begin.
+        if not until(lambda: os.stat(self.file).st_mtime_ns != self.mtime or self.process.poll() is not None, 30):
+            raise Broken("fio does not begin")
         time.sleep(seconds)
         if self.process.poll() not in (None, 0):
             raise Broken(f"before the cut fio met an error: {self.process.stdout.read().decode(errors='replace')[:300]}")
