@@ -121,9 +121,9 @@ class Copies:
         damaged = {path for path, findings in kinds.items() if any(each["loss"] not in NO_LOSS for each in findings)}
         counts["sealed"] += FILES - len(unsealed)
         counts["open"] += len(unsealed)
-        counts["open, unreadable"] += len(damaged & unsealed)
+        counts["open, damaged"] += len(damaged & unsealed)
         for path in sorted(damaged - unsealed, key=str):
-            counts["sealed, unreadable"] += 1
+            counts["sealed, damaged"] += 1
             self.fail(f"{where}: {path} is sealed: " + "; ".join(f"{each['kind']}: {each['what']}" for each in kinds[path]))
         reader.mount()
         try:
@@ -138,7 +138,7 @@ class Copies:
             reader.detach()
 
     def result(self):
-        heads = ["copies", "sealed", "open", "sealed, unreadable", "open, unreadable", "unreadable in the mount"]
+        heads = ["copies", "sealed", "open", "sealed, damaged", "open, damaged", "unreadable in the mount"]
         print(table(["client", *heads], [[name, *(counts[head] for head in heads)] for name, counts in self.counts.items()]))
         return {
             "passed": not self.failures,
