@@ -23,6 +23,8 @@ class Child:
 
     def __init__(self, work):
         self.steps = 0
+        # How many steps had been acknowledged when the cut began.
+        self.before_cut = None
         self.ended = None
         self.left = b""
         self.pipe, writer = os.pipe()
@@ -68,6 +70,16 @@ class Child:
                 self.ended = (kind, value)
         self.left = self.left[whole:]
         return True
+
+    def drain_now(self):
+        while select.select([self.pipe], [], [], 0)[0] and self.drain():
+            pass
+
+    def promised(self):
+        """The steps that are sure. A sync that returns while its file system is being shut
+        down may have been told of a success that is none, as no program ever is by a
+        power cut: what came after the beginning of that may have happened or not."""
+        return self.steps if self.before_cut is None else self.before_cut
 
     def finish(self):
         """Waits for the end, and takes in the last acknowledgements."""
@@ -121,6 +133,12 @@ class Load:
 
     def __init__(self):
         self.children = []
+
+    def note_promises(self):
+        """What is acknowledged from now on promises nothing any more."""
+        for child in self.children:
+            child.drain_now()
+            child.before_cut = child.steps
 
     def let_run(self, seconds):
         let_run(self.children, seconds)

@@ -86,7 +86,7 @@ class Database(Load):
             answer = answers.read()
         os.waitpid(pid, 0)
         kind, _, text = answer.partition(" ")
-        acknowledged = self.children[0].steps
+        acknowledged, promised = self.children[0].steps, self.children[0].promised()
         if kind == "error":
             # SQLITE_IOERR and its extended codes.
             if int(text.split(" ")[0]) & 0xFF == 10:
@@ -94,8 +94,8 @@ class Database(Load):
             outcome.lost.append(f"sqlite: {text}")
         elif kind != "highest":
             outcome.lost.append(f"sqlite: {text or 'the process that looked was killed'}")
-        elif not acknowledged <= int(text) <= acknowledged + 1:
-            outcome.lost.append(f"sqlite: transactions to {text} are there, {acknowledged} were committed")
+        elif not promised <= int(text) <= acknowledged + 1:
+            outcome.lost.append(f"sqlite: transactions to {text} are there, {promised} were committed")
         else:
             self.expected = int(text)
 

@@ -105,7 +105,7 @@ class Editor(Load):
         for step in range(1, steps + 2):
             number, key = self.choice(step)
             self.versions[number].append(key)
-            if step <= steps and (step % 2 == 0 or self.daemon_only):
+            if step <= self.children[0].promised() and (step % 2 == 0 or self.daemon_only):
                 # That sync was of the whole directory.
                 touched = [number] if self.daemon_only else range(NAMES)
                 for each in touched:
@@ -115,7 +115,8 @@ class Editor(Load):
             outcome.wrong.append(f"{name}: nobody made it")
         if "saving.tmp" in listed:
             # A cut may also take back the last renames.
-            wholes = [self.data(self.choice(step)[1]) for step in range(max(1, steps - 1), steps + 2)]
+            wholes = [self.data(self.choice(step)[1])
+                      for step in range(max(1, self.children[0].promised() - 1), steps + 2)]
             judge_new("saving.tmp", top / "saving.tmp", wholes, outcome, False)
         for number, name in enumerate(names):
             self.judge(name[:24], top / name, number, outcome)
@@ -184,7 +185,7 @@ class Tree(Load):
         steps = self.children[0].steps
         for group in range(1, steps + 2):
             place = self.place(top, group)
-            promised = group <= steps and group % 2 == 0
+            promised = group <= self.children[0].promised() and group % 2 == 0
             try:
                 listed = set(os.listdir(place))
             except FileNotFoundError:

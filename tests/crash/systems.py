@@ -97,7 +97,9 @@ class System:
     def unmount(self):
         if self.server is None:
             return
-        demand(["fusermount3", "-u", self.point])
+        # Whoever looked last may still be letting go of it.
+        if not until(lambda: run(["fusermount3", "-u", self.point]).returncode == 0, 20, pause=0.05):
+            raise Broken(f"{self.name} cannot be unmounted")
         try:
             self.server.wait(PATIENCE)
         except subprocess.TimeoutExpired:
