@@ -27,8 +27,8 @@ mod watches;
 mod xattrs;
 
 use std::io;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use self::directories::Directories;

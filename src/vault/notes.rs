@@ -90,7 +90,10 @@ impl Known {
     /// Whether a file in the directory is one that was read, or written by us.
     fn has(&self, name: &RawName) -> bool {
         if let Some((tag, record)) = PinNote::parse(name) {
-            return self.by_tag.get(&tag).is_some_and(|all| all.contains(&record));
+            return self
+                .by_tag
+                .get(&tag)
+                .is_some_and(|all| all.contains(&record));
         }
         side_of(name).is_none_or(|long| self.sides.contains_key(&long))
     }

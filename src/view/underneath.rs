@@ -11,9 +11,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::inodes::{BackingKey, Node};
-use super::watches::{Round, Suspect, Watches};
 use super::View;
+use super::inodes::{BackingKey, Node};
+use super::watches::{Suspect, Watches};
 use crate::name::{PlainName, RawName};
 use crate::sys::fs::Stat;
 use crate::types::{FileKind, Ino};
@@ -150,7 +150,12 @@ impl View {
         if round.overflow {
             self.report_everything(watches, &mut report);
         }
-        self.report_notes(watches, &round, &mut report);
+        for note in &round.notes {
+            self.vault.note_changed(note);
+        }
+        if !round.notes.is_empty() {
+            self.report_notes(watches, &mut report);
+        }
         let mut listings = HashSet::new();
         for suspect in round.suspects {
             if watches.has_ended() {
@@ -186,7 +191,10 @@ impl View {
         match self.look(&node, &entry) {
             Look::Known => {}
             Look::Busy => watches.suspect(Suspect::Entry(dir, entry)),
-            Look::Notes => watches.follow_notes(&self.vault),
+            Look::Notes => {
+                watches.follow_notes(&self.vault);
+                self.report_notes(watches, report);
+            }
             Look::Content(name, ino) => {
                 report(Change::Attributes(ino));
                 report(Change::Name(dir, name));
@@ -247,9 +255,9 @@ impl View {
             Err(_) => return Look::Known,
         };
         let known = self.inodes.find(BackingKey::of(&stat));
-        let Some(node) = known.filter(|node| {
-            stat.kind() == Some(node.kind) && node.is_called(parent.ino, &name)
-        }) else {
+        let Some(node) = known
+            .filter(|node| stat.kind() == Some(node.kind) && node.is_called(parent.ino, &name))
+        else {
             return Look::Other(name);
         };
         if node.kind == FileKind::Directory || !node.looks_foreign(&stat) {
@@ -307,11 +315,8 @@ impl View {
     }
 
     /// Where there are other notes, reports the directories they may be about.
-    fn report_notes(&self, watches: &Watches, round: &Round, report: &mut dyn FnMut(Change)) {
-        for note in &round.notes {
-            self.vault.note_changed(note);
-        }
-        if round.notes.is_empty() || !watches.are_new_notes(self.vault.notes_version()) {
+    fn report_notes(&self, watches: &Watches, report: &mut dyn FnMut(Change)) {
+        if !watches.are_new_notes(self.vault.notes_version()) {
             return;
         }
         for ino in self.directories.at_hand() {
@@ -327,6 +332,7 @@ impl View {
         let at_hand = self.directories.at_hand();
         self.directories.drop_all();
         watches.follow_notes(&self.vault);
+        self.report_notes(watches, report);
         for node in self.inodes.all() {
             report(match node.kind {
                 FileKind::Directory => Change::Listing(node.ino),

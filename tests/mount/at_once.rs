@@ -77,7 +77,9 @@ fn sees(file: &Path, len: usize, seed: u64) {
 
 fn sealed(mounted: &Mounted<'_>) {
     wait_until("no file is open any more", || {
-        mounted.open_data_files().is_some_and(|files| files.is_empty())
+        mounted
+            .open_data_files()
+            .is_some_and(|files| files.is_empty())
     });
 }
 
@@ -114,7 +116,9 @@ fn a_file_changed_underneath_is_seen_long_before_the_cache_timeout() {
     wait_until("a new file shows", || mounted.path("d/new").exists());
     assert_eq!(listed(), 3);
     fs::remove_file(vault.backing().join(gone)).unwrap();
-    wait_until("a removed file is gone", || !mounted.path("d/gone").exists());
+    wait_until("a removed file is gone", || {
+        !mounted.path("d/gone").exists()
+    });
     assert_eq!(listed(), 2);
     // Written here, then there.
     fs::write(&file, pattern(10, 6)).unwrap();
@@ -172,7 +176,11 @@ fn a_note_that_arrives_late_heals_before_the_cache_timeout() {
     assert!(!vault.backing().join(names).exists());
     fs::create_dir(vault.backing().join(names)).unwrap();
     for note in fs::read_dir(other.backing().join(names)).unwrap() {
-        bring(&other, &vault, &Path::new(names).join(note.unwrap().file_name()));
+        bring(
+            &other,
+            &vault,
+            &Path::new(names).join(note.unwrap().file_name()),
+        );
     }
     sees(&mounted.path("e/f"), 10_000, 1);
 }
@@ -218,11 +226,21 @@ fn own_changes_never_look_like_changes_underneath() {
         }
         open.push((file, final_name));
     }
+    for round in 0..40 {
+        // Long enough that whoever follows the backing waits again, and is
+        // woken in the middle of what happens here.
+        std::thread::sleep(std::time::Duration::from_millis(25));
+        let name = mounted.path(format!("slow{round}"));
+        open.push((File::create_new(&name).unwrap(), name));
+    }
     for (file, name) in &open {
         let fd = std::os::fd::AsRawFd::as_raw_fd(file);
         let shown = fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
         assert_eq!(&shown, name);
-        assert_eq!(fs::metadata(name).unwrap().ino(), file.metadata().unwrap().ino());
+        assert_eq!(
+            fs::metadata(name).unwrap().ino(),
+            file.metadata().unwrap().ino()
+        );
     }
 }
 
@@ -316,7 +334,9 @@ fn what_is_lost_when_too_much_happens_is_seen_all_the_same() {
     mounted.signal(Signal::CONT);
     sees(&mounted.path("d/f"), 20_000, 5);
     wait_until("a new file shows", || mounted.path("d/new").exists());
-    wait_until("a removed file is gone", || !mounted.path("d/gone").exists());
+    wait_until("a removed file is gone", || {
+        !mounted.path("d/gone").exists()
+    });
 }
 
 /// In a user namespace of its own the daemon has as many watches as we say.

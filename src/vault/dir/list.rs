@@ -135,9 +135,10 @@ impl VaultDir {
             RawEntry::Short(_) | RawEntry::Long(_) | RawEntry::Other => {
                 let opened = self.open(vault, &form);
                 let (copy, name) = match opened {
-                    Some((name, under)) => {
-                        (self.second_of_a_name(vault, entry, &name, under)?, Some(name))
-                    }
+                    Some((name, under)) => (
+                        self.second_of_a_name(vault, entry, &name, under)?,
+                        Some(name),
+                    ),
                     None => (self.suffixed_copy(vault, entry), None),
                 };
                 let name = copy.map(|copy| copy.shown).or(name);
