@@ -17,7 +17,7 @@ use crate::view::View;
 
 /// After each round changes gather for so long and are dealt with together:
 /// of many to one file, one is looked at.
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(50);
 
 /// How long it may take to end, once the mount is off and nobody can keep it.
 const PATIENCE: Duration = Duration::from_secs(1);

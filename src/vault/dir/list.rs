@@ -133,8 +133,8 @@ impl VaultDir {
         let form = classify(entry);
         Ok(match &form {
             RawEntry::Short(_) | RawEntry::Long(_) | RawEntry::Other => {
-                let opened = self.open(vault, &form);
-                let (copy, name) = match opened {
+                let (copy, name) = match self.open(vault, &form) {
+                    Some((name, under)) if under == self.id => (None, Some(name)),
                     Some((name, under)) => (
                         self.second_of_a_name(vault, entry, &name, under)?,
                         Some(name),
