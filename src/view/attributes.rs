@@ -131,21 +131,31 @@ impl View {
             object.set_mode(mode & 0o7777)?;
         }
         if change.touches_times() {
-            object.set_times(change.atime, change.mtime)?;
+            Self::set_times(&node, &object, change)?;
         }
         let stat = object.stat()?;
-        if change.touches_times() && Self::is_sealed(&object) {
-            node.saw(&stat);
-        }
         Ok(self.attr_of(&node, &stat))
     }
 
-    /// Whether the backing's times are the final ones.
-    fn is_sealed(object: &Object) -> bool {
-        match object {
-            Object::Open(file, _) => file.unsealed_for().is_none(),
-            Object::Placed(_) => true,
+    /// Sets times so that nobody takes the new ones for a change of others.
+    fn set_times(node: &Node, object: &Object, change: &SetAttr) -> Result<(), FsError> {
+        let open = node.open.lock();
+        match (object, &open.file) {
+            // It may have been opened since it was reached by its place.
+            (Object::Open(file, _), _) | (Object::Placed(_), Some(file)) => {
+                file.set_times(change.atime, change.mtime)?;
+                if file.unsealed_for().is_none() {
+                    node.saw(&file.store()?.stat()?);
+                }
+            }
+            (Object::Placed(placed), None) => {
+                placed.set_times(change.atime, change.mtime)?;
+                if node.kind != FileKind::Directory {
+                    node.saw(&placed.stat()?);
+                }
+            }
         }
+        Ok(())
     }
 
     fn set_size(

@@ -50,6 +50,7 @@ impl View {
     ) -> Result<Entry, FsError> {
         let kind = stat.kind().ok_or(FsError::NotSupported)?;
         let node = self.inodes.remember(parent, name, kind, stat);
+        self.removed.forget(parent.ino, name);
         let described = self.describe(&node, parent, name, stat);
         if described.is_err() {
             self.inodes.forget(node.ino, 1);
@@ -258,6 +259,7 @@ impl View {
             return Err(FsError::IsDirectory);
         }
         dir.unlink(&self.vault, name)?;
+        self.removed.note(parent.ino, name);
         self.lost_name(&parent, name, &stat);
         Ok(())
     }
@@ -291,6 +293,7 @@ impl View {
         let _inside = victim.as_ref().map(|node| node.names.write());
         let removed = victim.as_ref().and_then(|node| self.dir(node).ok());
         dir.rmdir(&self.vault, name)?;
+        self.removed.note(parent.ino, name);
         if let Some(node) = &victim {
             self.directories.drop_dir(node.ino);
             *node.removed.lock() = removed;
@@ -342,6 +345,10 @@ impl View {
             .filter(|_| !same)
             .map(|node| node.names.write());
         VaultDir::rename(&self.vault, (&from_dir, from.1), (&to_dir, to.1), mode)?;
+        if mode != RenameMode::Exchange {
+            self.removed.note(from_parent.ino, from.1);
+        }
+        self.removed.forget(to_parent.ino, to.1);
         for node in [&source_node, &target_node].into_iter().flatten() {
             self.directories.drop_dir(node.ino);
         }

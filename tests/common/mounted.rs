@@ -272,7 +272,7 @@ impl<'v> Mounted<'v> {
     }
 
     /// Regular files of the backing that the daemon has open.
-    fn open_data_files(&self) -> Option<Vec<PathBuf>> {
+    pub(crate) fn open_data_files(&self) -> Option<Vec<PathBuf>> {
         let backing = self.vault.backing();
         // The vault's own file stays open: it carries the lock. So does the
         // journal until it was empty for a while.
