@@ -433,23 +433,32 @@ def is_long(entry):
 # ---- Section 12: entries that are not names
 
 TEMPORARY = re.compile(
-    rb"\.nfs.*|\.fuse_hidden.*|(?=.*\.tmp\Z)(\.syncthing\.|~syncthing~).*|\.stfolder.*|\.stversions.*"
-    rb"|\.stignore|\..+\.~[0-9A-Fa-f]+|(\.sync_|\._sync_|\.csync_journal\.db|\.owncloudsync\.log).*"
-    rb"|\.dropbox(\.attr|\.cache)?|.*\.partial", re.S)
-
-YMD, HMS, DATE = rb"(\d{4})(\d\d)(\d\d)", rb"(\d{6})", rb"(\d{4})-(\d\d)-(\d\d)"
+    rb"(\.nfs|\.fuse_hidden|\.stfolder|\.stversions|\.sync_|\._sync_|\.csync_journal\.db|\.owncloudsync\.log"
+    rb"|\.nextcloudsync\.log|\.unison\.|\.getxfer\.).*|(\.syncthing\.|~syncthing~).*\.tmp"
+    rb"|\.stignore|\.dropbox(\.attr|\.cache)?|\.debris|\.megaignore|\.~tmp~|\.tmp\.drive(down|up)load"
+    rb"|\..+\.~[0-9A-Fa-f]+|\..+\.[0-9A-Za-z]{6}"
+    rb"|.*(\.partial|~|\.sbak|\.part|\.nextcloud|\.owncloud|\.rclonelink|\.![Ss]ync|\.Sync(Part|Temp|Old)|\.insyncdl|\.mega)",
+    re.S)
+YMD, HMS, DATE = rb"(\d{4})(\d\d)(\d\d)", rb"(\d\d)(\d\d)\d\d", rb"(\d{4})-(\d\d)-(\d\d)"
+COUNT = rb"(?: \d+)?"
 CLIENTS = [(client, re.compile(form, re.S)) for client, form in (
-    (b"Syncthing", rb"\.sync-conflict-" + YMD + b"-" + HMS + rb"-[A-Z0-9]{7}"),
-    (b"Nextcloud", rb" \(conflicted copy (?:.* )?" + DATE + b" " + HMS + rb"\)"),
-    (b"Nextcloud", rb"_conflict-" + YMD + b"-" + HMS),
-    (b"Dropbox", rb" \(.* conflicted copy " + DATE + rb"\)"),
-    (b"Dropbox", rb" \(Case Conflict\)"),
-    (b"rclone", rb"\.(?:conflict|path)\d+"),
-    (b"OneDrive", rb"-.*-safeBackup-\d{4}"),
-    (b"Google Drive", rb" \(\d+\)"),
-    (b"Seafile", rb" \(SFConflict .*\)"),
-    (b"pCloud", rb" \[conflicted\]"),
-    (b"Unison", rb" \(copy \d+: conflict\)"))]
+    (b"syncthing", rb"\.sync-conflict-" + YMD + b"-" + HMS + rb"(?:-[A-Z0-9]{7})?"),
+    (b"nextcloud", rb" \(conflicted copy (?:.* )?" + DATE + b" " + HMS + rb"\)"),
+    (b"nextcloud", rb" \(case clash from " + DATE + b" " + HMS + rb"\)"),
+    (b"nextcloud", rb"_conflict(?:_.*)?-" + YMD + b"-" + HMS),
+    (b"dropbox", rb" \((?:.* )?conflicted copy " + DATE + COUNT + rb"\)"),
+    (b"dropbox", rb" \((?:In Konflikt stehende Kopie von|Copie en conflit de|Copia conflictiva de) .* " + DATE + COUNT + rb"\)"),
+    (b"dropbox", rb" \(.* in Konflikt stehende Kopie " + DATE + COUNT + rb"\)"),
+    (b"dropbox", rb" \((?:Case|Selective Sync|Unicode Encoding) Conflict" + COUNT + rb"\)"),
+    (b"rclone", rb"(?:\.conflict|\.\.?path)\d+"),
+    (b"onedrive", rb"-.*-safeBackup-\d{4}"),
+    (b"google-drive", rb" \(\d+\)"),
+    (b"unison", rb" \(conflict(?: #\d+)?_on_" + DATE + rb"(?:_was_deleted)?\)"),
+    (b"seafile", rb" \(SFConflict .*" + DATE + rb"-(\d\d)-(\d\d)-\d\d\)"),
+    (b"seafile", rb" \(SFConflict .*\)"),
+    (b"seafile", rb" \((?:.* )?" + DATE + rb"-(\d\d)-(\d\d)-\d\d\)"),
+    (b"pcloud", rb" ?\(conflicted" + COUNT + rb"\)| \[conflicted" + COUNT + rb"\]|\.conflicted"),
+    (b"resilio", rb"\.Conflict\d*"))]
 
 
 def entry_class(entry):
@@ -473,13 +482,13 @@ def leading_runs(entry):
         yield entry[:44]
 
 
-def conflict_name(name, suffix):
-    what = [hashlib.sha256(suffix).hexdigest()[:8].encode()]
+def conflict_name(name, entry, suffix):
+    what = [hashlib.sha256(entry).hexdigest()[:8].encode()]
     for client, form in CLIENTS:
         match = form.fullmatch(suffix)
         if match:
             when = match.groups()
-            what = [client] + ([b"-".join(when[:3])] if when else []) + list(when[3:]) + what
+            what = [client] + [mark.join(part) for mark, part in ((b"-", when[:3]), (b":", when[3:])) if part] + what
             break
     dot = name.rfind(b".")
     stem, ext = (name[:dot], name[dot:]) if 0 < dot < len(name) - 1 else (name, b"")
@@ -592,20 +601,62 @@ def read_at(fd, entry, limit):
 
 class Decoder:
     def __init__(self, keys, report, out):
-        self.keys, self.report, self.out, self.inodes = keys, report, out, {}
+        self.keys, self.report, self.out, self.inodes, self.notes, self.sides = keys, report, out, {}, {}, {}
 
     # Section 8: the ids under which the names in a directory may stand, its own first
     def dir_ids(self, fd, place, backing):
+        if not backing:
+            return [place]
         path, ids = join(backing, b"keepfs.dir"), []
         try:
-            require(backing, FileNotFoundError, "the root never has a pin")
-            pin = read_at(fd, b"keepfs.dir", 65)
+            ids = self.pin(fd, b"keepfs.dir", place, path)
         except FileNotFoundError:
-            return [place]
+            pass
         except (Outcome, OSError):
             self.lost(fd, b"keepfs.dir", path)
             raise
-        table = Table(self.report, path, size_at(fd, b"keepfs.dir"), "pin")
+        return list(dict.fromkeys(ids + [place] + self.noted(place)))
+
+    def noted(self, place):
+        tag, ids = hmac.digest(self.keys.dirs, place + b"\0pin", "sha256")[:16], []
+        for record in self.notes.get(tag, ())[:16]:
+            try:
+                ids.append(open_siv(self.keys.pins, place, record))
+            except NotAuthentic:
+                pass
+        return ids
+
+    # Section 8, notes: keepfs.names in the root
+    def read_notes(self, root):
+        try:
+            fd = open_at(root, b"keepfs.names", os.O_DIRECTORY)
+        except FileNotFoundError:
+            return
+        for entry in sorted(listed(fd)):
+            path, tag, record = join(b"keepfs.names", entry), entry[:22], entry[23:66]
+            if is_long(entry[:44]) and entry[44:45] == b"=":
+                B = read_at(fd, entry, 273)
+                if b64(sha256(B)) == entry[1:44]:
+                    table = Table(self.report, path, size_at(fd, entry), "kept side file")
+                    table.fields("ok", (len(B), "B of a long name, a second time"))
+                    table.close()
+                    self.sides[entry[:44]] = B
+                else:
+                    self.report.no_place(path, "looks like a side file, and is altered")
+                    self.lost(fd, entry, path)
+                continue
+            if entry[22:23] == b"." and is_b64(tag) and is_b64(record) and len(record) == 43:
+                notes = self.notes.setdefault(unb64(tag), [])
+                notes.extend([unb64(record)] if unb64(record) not in notes else [])
+            else:
+                self.report.no_place(path, "is no note")
+            if size_at(fd, entry):
+                self.lost(fd, entry, path)
+        os.close(fd)
+
+    def pin(self, fd, entry, place, path):
+        pin, ids = read_at(fd, entry, 65), []
+        table = Table(self.report, path, size_at(fd, entry), "pin")
         try:
             require(len(pin) in (32, 64), NotAuthentic, "the pin has not 32 or 64 bytes")
             for record in (pin[:32], pin[32:])[:len(pin) // 32]:
@@ -617,7 +668,7 @@ class Decoder:
             require(len(ids) < 2, NotAuthentic, "both records of the pin open")
         finally:
             table.close()
-        return ids + [place]
+        return ids
 
     # Section 7: B to its name, and the number of the id that opened it
     def plain_name(self, B, ids):
@@ -632,8 +683,13 @@ class Decoder:
         raise NotAuthentic("its name does not authenticate")
 
     def side_file(self, fd, entry, ids):
-        B = read_at(fd, entry, 273)
-        require(b64(sha256(B)) == entry[1:44], NotAuthentic, "its side file is altered")
+        try:
+            B = read_at(fd, entry, 273)
+            require(b64(sha256(B)) == entry[1:44], NotAuthentic, "its side file is altered")
+        except (Outcome, OSError):
+            if entry[:44] not in self.sides:
+                raise
+            B = self.sides[entry[:44]]
         name, number = self.plain_name(B, ids)
         require(len(name) >= 128, NotAuthentic, "a short name in the long form")
         return name, number
@@ -665,11 +721,11 @@ class Decoder:
             try:
                 if kind in ("short", "long", "other"):
                     name, number, suffix = self.resolve(fd, entry, ids)
-                    found.append((suffix != b"", 0 if suffix else number, entry, name, suffix, ids[number]))
+                    found.append((suffix != b"", number, entry, name, suffix, ids[number]))
                     needed.add(entry[:44] + b"=")
                 elif entry[44:45] == b"=" and is_long(entry[:44]):
                     sides.append(entry)
-                elif entry not in ((b"keepfs.dir",) if backing else (b"keepfs.vault", b"keepfs.slots")):
+                elif entry not in ((b"keepfs.dir",) if backing else (b"keepfs.vault", b"keepfs.slots", b"keepfs.names")):
                     raise Malformed(f"is {kind}")
             except (Outcome, OSError) as e:
                 if kind in ("short", "long"):
@@ -679,8 +735,10 @@ class Decoder:
                 self.lost(fd, entry, path)
         for entry in sides:
             self.side(fd, entry, ids, needed, join(backing, entry))
-        for copy, _, entry, name, suffix, dir_id in sorted(found):
-            shown = conflict_name(name, suffix) if copy else name
+        owner = {name: number for copy, number, _, name, *_ in sorted(found, reverse=True) if not copy}
+        found = [(copy or owner[name] < number, entry, name, *rest) for copy, number, entry, name, *rest in found]
+        for copy, entry, name, suffix, dir_id in sorted(found):
+            shown = conflict_name(name, entry, suffix) if copy else name
             path, where = join(plain, shown), join(backing, entry)
             if copy:
                 self.report.note(where, f"is a conflict copy of {escaped(join(plain, name))}, shown as {escaped(path)}")
@@ -901,6 +959,7 @@ def decode(fd, secrets, out, report):
     table.close()
     decoder, record = Decoder(Keys(vmk, v), report, out), {"path": "", "backing": "", "type": "directory"}
     report.entries.append(record)
+    decoder.read_notes(fd)
     dir_id = decoder.directory(fd, out, decoder.keys.root, b"", b"")
     decoder.metadata(fd, out, os.fstat(fd), dir_id, record, b"", b"")
     bad = report.damaged or report.explain and (report.bytes["NO"] or report.unplaced)

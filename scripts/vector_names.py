@@ -264,13 +264,76 @@ def entry_cases(cases: Cases) -> None:
         "sync-db": ".sync_0123456789ab.db-wal", "sync-db-windows": "._sync_0123456789ab.db",
         "csync": ".csync_journal.db", "owncloud-log": ".owncloudsync.log.1", "dropbox": ".dropbox",
         "dropbox-cache": ".dropbox.cache", "dropbox-attr": ".dropbox.attr",
+        "seafile": f"{ct}~", "seafile-backup": f"{ct}.sbak", "pcloud": f"{ct}.part", "nextcloud-online": f"{ct}.nextcloud",
+        "owncloud-online": f"{ct}.owncloud", "rclone-link": f"{ct}.rclonelink", "resilio": f"{ct}.!sync",
+        "resilio-part": f"{ct}.SyncPart", "insync": f".~{ct}.insyncdl", "unison": f".unison.{ct}.0123abcd.unison.tmp",
+        "mega": ".getxfer.1.mega", "rsync": f".{ct}.a1B2c3", "rsync-dir": ".~tmp~", "google": ".tmp.driveupload",
     }.items():
         bases = only if raw.startswith(ct) else []
         case(f"temporary-{name}", raw, "temporary", bases)
     for name, raw in {"text": "README.txt", "one-letter": "a", "dot": ".DS_Store", "equals": "=", "long-cut": long[:-1],
                       "capital": "Keepfs.vault", "length-42": ct[:-1], "raw": bytes(range(1, 47)), "dropbox-like": ".dropboxes",
-                      "nextcloud-like": ".name.~", "nextcloud-not-hex": ".name.~xyz",
+                      "nextcloud-like": ".name~1a", "nextcloud-nothing": "..~a", "rsync-like": "..abcdef", "rsync-five": ".name.abcde", "nextcloud-not-hex": ".name.~xyz",
                       "syncthing-like": ".syncthing.name"}.items():
         case(f"foreign-{name}", raw, "other")
     hashed = f.sha256(f.name_siv(keys, here, b"l" * 200))
     case("long-not-canonical", "=" + f.loose_b64(hashed), "other")
+
+
+def copy_cases(cases: Cases) -> None:
+    """What conflict copies are shown as; the parts of each are stated by hand."""
+    short = f.cipher_name(ALPHA.keys, ALPHA.root, b"report.odt")[0].encode()
+
+    def case(name, of, suffix, words, stem, ext, about):
+        of, stem, ext, suffix = (x if isinstance(x, bytes) else x.encode() for x in (of, stem, ext, suffix))
+        tag = f.sha256(short + suffix).hex()[:8]
+        shown = stem + f" [conflict {words}{tag}]".encode() + ext
+        assert len(shown) <= 255
+        cases.add(f"copy/{name}", about, entry=short + suffix, of=of, suffix=suffix, shown=shown)
+
+    day, both = "2024-05-01 ", "2024-05-01 10:02 "
+    for name, suffix, words in (
+            ("syncthing", ".sync-conflict-20240501-100203-ABCDEFG", "syncthing " + both),
+            ("nextcloud", " (conflicted copy 2024-05-01 100203)", "nextcloud " + both),
+            ("nextcloud-user", " (conflicted copy ann 2024-05-01 100203)", "nextcloud " + both),
+            ("owncloud", "_conflict-20240501-100203", "nextcloud " + both),
+            ("dropbox", " (laptop's conflicted copy 2024-05-01)", "dropbox " + day),
+            ("dropbox-case", " (Case Conflict)", "dropbox "),
+            ("syncthing-old", ".sync-conflict-20240501-100203", "syncthing " + both),
+            ("nextcloud-case", " (case clash from 2024-05-01 100203)", "nextcloud " + both),
+            ("owncloud-user", "_conflict_ann-20240501-100203", "nextcloud " + both),
+            ("dropbox-nameless", " (conflicted copy 2024-05-01 2)", "dropbox " + day),
+            ("dropbox-german", " (In Konflikt stehende Kopie von Laptop 2024-05-01)", "dropbox " + day),
+            ("dropbox-german-host", " (Laptops in Konflikt stehende Kopie 2024-05-01)", "dropbox " + day),
+            ("dropbox-french", " (Copie en conflit de portable 2024-05-01)", "dropbox " + day),
+            ("dropbox-spanish", " (Copia conflictiva de casa 2024-05-01 3)", "dropbox " + day),
+            ("dropbox-selective", " (Selective Sync Conflict 1)", "dropbox "),
+            ("dropbox-unicode", " (Unicode Encoding Conflict)", "dropbox "),
+            ("rclone", ".conflict12", "rclone "), ("rclone-path", ".path1", "rclone "), ("rclone-dots", "..path2", "rclone "),
+            ("onedrive", "-home-safeBackup-0001", "onedrive "), ("google", " (1)", "google-drive "),
+            ("seafile", " (SFConflict ann 2024-05-01-10-02-03)", "seafile " + both),
+            ("seafile-nobody", " (SFConflict 2024-05-01-10-02-03)", "seafile " + both),
+            ("seafile-timeless", " (SFConflict ann)", "seafile "),
+            ("seafile-older", " (ann 2024-05-01-10-02-03)", "seafile " + both),
+            ("seafile-oldest", " (2024-05-01-10-02-03)", "seafile " + both),
+            ("pcloud", " [conflicted]", "pcloud "), ("pcloud-round", " (conflicted 2)", "pcloud "),
+            ("pcloud-tight", "(conflicted)", "pcloud "), ("pcloud-dot", ".conflicted", "pcloud "),
+            ("unison", " (conflict_on_2024-05-01)", "unison " + day),
+            ("unison-number", " (conflict #2_on_2024-05-01)", "unison " + day),
+            ("unison-deleted", " (conflict #2_on_2024-05-01_was_deleted)", "unison " + day),
+            ("resilio", ".Conflict", "resilio "), ("resilio-number", ".Conflict2", "resilio "),
+            ("unknown", ".conf", ""), ("behind-a-form", " (1).conf", ""), ("syncthing-lower", ".sync-conflict-20240501-100203-abcdefg", ""),
+            ("no-suffix", "", ""), ("not-utf8", b"\xff\n", "")):
+        case(name, "report.odt", suffix, words, "report", ".odt", "client and time, where the suffix as a whole has a known form")
+    for name, of, stem, ext in (("two-dots", "a.tar.gz", "a.tar", ".gz"), ("leading-dot", ".bashrc", ".bashrc", ""),
+                                ("trailing-dot", "end.", "end.", ""), ("no-dot", "plain", "plain", ""),
+                                ("of-a-copy", "x [conflict 00000000].c", "x [conflict 00000000]", ".c")):
+        case(name, of, " (1)", "google-drive ", stem, ext, "where the mark goes")
+    room = 255 - len(" [conflict google-drive 01234567]")
+    case("long-stem", "n" * 250 + ".c", " (1)", "google-drive ", "n" * (room - 2), ".c", "the stem is shortened")
+    case("long-ext", "n." + "e" * 250, " (1)", "google-drive ", "n", "", "an extension of more than 64 bytes is dropped")
+    case("kept-ext", "n" * 180 + "." + "e" * 63, " (1)", "google-drive ", "n" * (room - 64), "." + "e" * 63, "one of 64 is kept")
+    wide = "\u00e4" * 125
+    case("characters", wide, " (1)", "google-drive ", wide[:room // 2], "", "whole characters in names that are UTF-8")
+    raw = b"\xc3\xa4" * 125 + b"\xff"
+    case("bytes", raw, " (1)", "google-drive ", raw[:room], "", "bytes in names that are not")

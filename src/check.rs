@@ -29,7 +29,7 @@ use crate::name::{PlainName, RawName};
 use crate::tasks::Tasks;
 use crate::types::{DirId, FileKind};
 use crate::vault::Vault;
-use crate::vault::dir::{Under, VaultDir};
+use crate::vault::dir::VaultDir;
 
 /// How closely a vault is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,8 +186,8 @@ enum Task {
         parent: Arc<VaultDir>,
         entry: RawName,
         name: PlainName,
-        /// What its name opened under.
-        under: Under,
+        /// The id that its name opened under.
+        under: DirId,
         at: Place,
     },
     /// A regular file.

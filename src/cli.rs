@@ -9,7 +9,7 @@
 //! | [`unlock`] | what opens a vault, and opening it |
 //! | [`new_key`] | what shall open it from now on; [`cost`], [`strength`] |
 //! | [`passphrase`], [`key_file`], [`recovery`] | where secrets come from |
-//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`], [`check`], [`inside`], [`transfer`] | the commands |
+//! | [`init`], [`mount`], [`unmount`], [`info`], [`status`], [`key`], [`check`], [`inside`], [`conflicts`], [`transfer`] | the commands |
 //! | [`slots`] | key slots as people and scripts see them |
 //! | [`remember`] | which slot opened a vault last |
 //! | [`progress`] | a sign of life while something takes long |
@@ -19,6 +19,7 @@
 
 pub mod args;
 pub mod check;
+pub mod conflicts;
 pub mod cost;
 pub mod exit;
 pub mod info;
@@ -103,6 +104,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ls(words) => inside::ls(&words),
         Command::Cat(words) => inside::cat(&words),
         Command::Path(words) => inside::path(&words),
+        Command::Conflicts(words) => conflicts::run(&words),
         Command::Export(words) => transfer::export(&words),
         Command::Import(words) => transfer::import(&words),
         Command::Status(words) => status::run(&words),

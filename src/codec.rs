@@ -13,12 +13,14 @@
 //! | [`header`] | the header of a regular file |
 //! | [`batch`] | runs of chunks, and the seal over them |
 //! | [`names`], [`entry`] | cipher names, directory ids and pins; classes of entries |
+//! | [`conflict`] | what the conflict copies of sync clients are called |
 //! | [`link`], [`xattr`] | targets of symbolic links; extended attributes |
 //! | [`kdf`], [`vault`] | passphrases; `keepfs.vault` and its slots |
 //! | [`recovery`] | recovery codes, and shares of them |
 
 mod aead;
 pub mod batch;
+pub mod conflict;
 pub mod entry;
 pub mod geometry;
 pub mod header;

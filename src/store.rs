@@ -50,6 +50,30 @@ pub struct RawDirEntry {
     pub kind: Option<FileKind>,
 }
 
+/// Where a rename leads: to a name, or to the entry of a conflict copy that is
+/// there already, which has something behind the name.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The name.
+    pub name: &'a CipherName,
+    /// What a sync client appended to it; usually nothing.
+    pub suffix: &'a [u8],
+}
+
+impl<'a> From<&'a CipherName> for Target<'a> {
+    fn from(name: &'a CipherName) -> Self {
+        Self { name, suffix: &[] }
+    }
+}
+
+impl Target<'_> {
+    /// The entry on the backing.
+    #[must_use]
+    pub fn entry(&self) -> RawName {
+        RawName::new(&[self.name.entry().as_bytes(), self.suffix].concat())
+    }
+}
+
 /// An open directory of the backing.
 ///
 /// Entries are named by one component and never followed if they are links.
@@ -262,23 +286,27 @@ impl StoreDir {
         }
     }
 
-    /// Renames the entry `entry` to `name` in `to`. A target directory that
+    /// Renames the entry `entry` to `target` in `to`. A target directory that
     /// [`Self::rmdir`] would remove is replaced like an empty one.
     ///
     /// # Errors
     /// What the backing says; `EINVAL` where it lacks `mode`.
-    pub fn rename(
+    pub fn rename<'t>(
         &self,
         entry: &RawName,
         to: &Self,
-        name: &CipherName,
+        target: impl Into<Target<'t>>,
         mode: RenameMode,
     ) -> io::Result<()> {
-        let target = to.with_side(name)?;
-        let rename = || self.dir.rename(entry.bytes(), &to.dir, target, mode);
+        let target = target.into();
+        to.with_side(target.name)?;
+        let target = target.entry();
+        let rename = || {
+            self.dir
+                .rename(entry.bytes(), &to.dir, target.bytes(), mode)
+        };
         match rename() {
             Err(error) if mode == RenameMode::Replace && leftovers::is_not_empty(&error) => {
-                let target = RawName::new(target);
                 let Some(aside) = to.set_aside(&target)? else {
                     return Err(error);
                 };

@@ -1,13 +1,16 @@
 //! Floor 4: a vault without a mount: for scripts, for rescue, and for machines
-//! that cannot mount. Writes nothing to the vault, but for an import.
+//! that cannot mount. Writes nothing to the vault, but for an import and where a
+//! conflict is resolved.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | this file | finding an object by its plain path, or by its path on the backing |
 //! | [`list`] | listings |
 //! | [`read`] | contents of regular files |
+//! | [`conflicts`] | conflict copies that sync clients made, and ending them |
 //! | [`transfer`] | whole trees out of a vault and into it |
 
+pub mod conflicts;
 pub mod list;
 pub mod read;
 pub mod transfer;
@@ -216,9 +219,8 @@ impl PlainPath {
                 error,
             };
             let meaning = dir.meaning_of(vault, &RawName::new(part)).map_err(failed)?;
-            let Some(Meaning::Object { name, .. }) = meaning else {
-                return Err(ToolError::NoObject(shown(path)));
-            };
+            let name = meaning.as_ref().and_then(Meaning::shown).cloned();
+            let name = name.ok_or_else(|| ToolError::NoObject(shown(path)))?;
             if parts.peek().is_some() {
                 dir = dir.open_child(vault, &name).map_err(failed)?;
             }

@@ -7,11 +7,13 @@
 //! | [`mod@init`] | a new vault |
 //! | [`slots`] | the ways in: reading, trying, adding and removing key slots |
 //! | [`dir`] | directories: names, ids, pins |
+//! | `notes` | which ids directories had, kept apart from them |
 //! | [`mod@file`] | regular files: chunks, holes, seals |
 
 pub mod dir;
 pub mod file;
 pub mod init;
+mod notes;
 pub mod slots;
 
 use std::io;
@@ -33,6 +35,7 @@ use crate::store::{Internal, StoreDir, StoreFile};
 use crate::sys::fs::{FileLock, is_not_regular};
 use crate::types::{SlotId, VaultId};
 use dir::VaultDir;
+use notes::Notes;
 use slots::KeySlots;
 
 /// A vault's directory with its description and key slots read, not unlocked.
@@ -184,6 +187,7 @@ impl LockedVault {
                 description: self.description,
                 opened_by: opened.slot,
                 root: self.root,
+                notes: Notes::default(),
                 _file: self.file,
             }),
             Err(error) => Err(UnlockFailed {
@@ -250,6 +254,7 @@ pub struct Vault {
     description: VaultFile,
     opened_by: SlotId,
     root: Arc<StoreDir>,
+    notes: Notes,
     /// Held open for its lock.
     _file: StoreFile,
 }

@@ -13,6 +13,8 @@
 mod bad_input;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/conflicts.rs"]
+mod conflicts;
 #[path = "cli/filled.rs"]
 mod filled;
 #[path = "cli/harness.rs"]

@@ -18,6 +18,7 @@ mod refusal;
 use std::path::Path;
 
 use keepfs::codec::batch::{self, DamageKind, Holes, SealSum, Tail, Workers};
+use keepfs::codec::conflict::{self, CopyTag};
 use keepfs::codec::entry::{self, ConflictBase, LongName, RawEntry, ShortName};
 use keepfs::codec::geometry::Geometry;
 use keepfs::codec::header::{self, Header, HeaderError, OpenFlag, SparseFlag};
@@ -582,6 +583,19 @@ fn entries() {
     });
 }
 
+#[test]
+fn copies() {
+    run("copy", |case| {
+        let of = PlainName::new(&case.bytes("of")).expect("a name");
+        let entry = RawName::new(&case.bytes("entry"));
+        let shown = conflict::shown_name(&of, &entry, &case.bytes("suffix"));
+        same("shown", &shown.bytes(), &case.bytes("shown").as_slice())?;
+        let tag = CopyTag::of(&entry);
+        let found = CopyTag::in_name(&shown).any(|found| found == tag);
+        same("tag found in the shown name", &found, &true)
+    });
+}
+
 // ------------------------------------------------------------------ the set
 
 #[test]
@@ -593,6 +607,7 @@ fn every_kind_has_its_test() {
         .collect();
     kinds.sort();
     let tested = [
+        "copy",
         "entry",
         "file",
         "geometry",

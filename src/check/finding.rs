@@ -75,6 +75,10 @@ pub enum Trouble {
     /// The pin of a directory is none.
     #[error("its pin (keepfs.dir) is damaged: {0}")]
     BadPin(#[source] PinError),
+    /// A pin that is gone, or made for another place, where a note has what it
+    /// said.
+    #[error("its pin (keepfs.dir) is lost; names in it open by what keepfs.names has kept of it")]
+    LostPin,
     /// A pin that says nothing here.
     #[error("its pin (keepfs.dir) was made for another place; the names in it open without one")]
     IdlePin,
@@ -136,6 +140,7 @@ impl Trouble {
     pub fn loss(&self) -> Loss {
         match self {
             Self::IdlePin
+            | Self::LostPin
             | Self::ConflictCopy { .. }
             | Self::Hidden
             | Self::OrphanedSideFile
@@ -175,6 +180,7 @@ impl Trouble {
             Self::NoSideFile => "no-side-file",
             Self::WrongSideFile => "wrong-side-file",
             Self::BadPin(_) => "bad-pin",
+            Self::LostPin => "lost-pin",
             Self::IdlePin => "idle-pin",
             Self::File(damage) => match damage {
                 Damage::InterruptedCreate => "interrupted-create",
@@ -217,6 +223,7 @@ impl Trouble {
                 "wait for the sync client, or put the side file back from a backup; --repair \
                  gives it a new name"
             }
+            Self::LostPin => "--repair puts it back; nothing is lost meanwhile",
             Self::IdlePin | Self::Leftover | Self::OrphanedSideFile => "it does no harm",
             Self::File(_) if self.loss() == Loss::Whole => {
                 "put the file back from a backup or an older version at the provider"
@@ -230,9 +237,10 @@ impl Trouble {
             }
             Self::Link(_) | Self::Attribute(_) => "set it anew in a mount, or use a backup",
             Self::ConflictCopy { .. } => {
-                "rename it over the original on the backing to see it, or delete it"
+                "a mount shows it under this name: rename it over the original or delete it; \
+                 keepfs conflicts lists all of them"
             }
-            Self::Hidden => "rename the one that is shown to see it; two devices made both",
+            Self::Hidden => "rename the one that is shown to see it",
             Self::ClientTemp => "the sync client will see to it",
             Self::Foreign => "move it out of the vault if it is yours",
         }

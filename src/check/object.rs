@@ -7,8 +7,8 @@ use super::{Checker, Depth, Place, Task, Trouble};
 use crate::codec::xattr::{XATTR_PREFIX, XattrOwner};
 use crate::name::{PlainName, RawName};
 use crate::store::StoreNode;
-use crate::types::{Access, FileKind};
-use crate::vault::dir::{Audited, DirError, Meaning, PinStanding, Under, VaultDir};
+use crate::types::{Access, DirId, FileKind};
+use crate::vault::dir::{Audited, DirError, Meaning, PinStanding, VaultDir};
 use crate::vault::file::{File, FileError, SealVerdict, Standing};
 
 impl Checker<'_> {
@@ -17,7 +17,7 @@ impl Checker<'_> {
         &self,
         parent: &VaultDir,
         entry: &RawName,
-        name: (&PlainName, Under),
+        name: (&PlainName, DirId),
         at: &Place,
     ) {
         match parent.open_entry(self.vault, entry, name) {
@@ -60,7 +60,7 @@ impl Checker<'_> {
         let (mut opened, mut closed) = (0u64, 0u64);
         for entry in &entries {
             match entry.meaning {
-                Meaning::Object { .. } | Meaning::ConflictCopy { .. } => opened += 1,
+                Meaning::Object { .. } | Meaning::ConflictCopy(_) => opened += 1,
                 Meaning::Undecryptable => closed += 1,
                 Meaning::NoSideFile
                 | Meaning::WrongSideFile
@@ -79,7 +79,13 @@ impl Checker<'_> {
         } else {
             self.add_home(dir, at);
         }
-        if pin == PinStanding::Elsewhere && opened > 0 {
+        let by_note = |entry: &Audited| {
+            let opened = entry.meaning.object();
+            opened.is_some_and(|(_, id)| id != dir.id() && id != dir.place())
+        };
+        if pin != PinStanding::Used && entries.iter().any(by_note) {
+            self.report(at, Trouble::LostPin);
+        } else if pin == PinStanding::Elsewhere && opened > 0 {
             self.report(at, Trouble::IdlePin);
         }
         self.hidden(dir, at, &entries);
@@ -92,17 +98,16 @@ impl Checker<'_> {
         self.tasks.push(dirs.into_iter().chain(files).collect());
     }
 
-    /// Names what stands under the place although the same name stands under
-    /// the id too.
+    /// Names the conflict copies that are not shown, because another object has
+    /// the name they would be shown under.
     fn hidden(&self, dir: &VaultDir, at: &Place, entries: &[Audited]) {
-        let under_place = entries.iter().filter_map(|entry| {
-            let (name, under) = entry.meaning.object()?;
-            (under == Under::Place).then_some((entry, name))
-        });
-        for (entry, name) in under_place {
-            let shown = dir.lookup(self.vault, name);
-            if shown.is_ok_and(|shown| shown.is_some_and(|shown| shown.entry != entry.entry)) {
-                self.report(&at.child(&entry.entry, Some(name)), Trouble::Hidden);
+        for entry in entries {
+            let Some(copy) = entry.meaning.copy() else {
+                continue;
+            };
+            let found = dir.lookup(self.vault, &copy.shown);
+            if found.is_ok_and(|found| found.is_some_and(|found| found.entry != entry.entry)) {
+                self.report(&at.child(&entry.entry, Some(&copy.shown)), Trouble::Hidden);
             }
         }
     }
@@ -117,8 +122,7 @@ impl Checker<'_> {
         entry: Audited,
         told_apart: bool,
     ) -> Option<Task> {
-        let name = entry.meaning.object().map(|(name, _)| name);
-        let place = at.child(&entry.entry, name);
+        let place = at.child(&entry.entry, entry.meaning.shown());
         let trouble = match entry.meaning {
             Meaning::Object { name, under } => {
                 return self.object(dir, (name, under), entry.entry, entry.kind, place);
@@ -128,9 +132,12 @@ impl Checker<'_> {
             Meaning::Undecryptable => Trouble::NameDoesNotOpen,
             Meaning::NoSideFile => Trouble::NoSideFile,
             Meaning::WrongSideFile => Trouble::WrongSideFile,
-            Meaning::ConflictCopy { of } => Trouble::ConflictCopy {
-                of: of.bytes().to_vec(),
-            },
+            Meaning::ConflictCopy(copy) => {
+                let of = copy.of.bytes().to_vec();
+                self.report(&place, Trouble::ConflictCopy { of });
+                let name = (copy.of, copy.under);
+                return self.object(dir, name, entry.entry, entry.kind, place);
+            }
             Meaning::OrphanedSideFile => Trouble::OrphanedSideFile,
             Meaning::Leftover => Trouble::Leftover,
             Meaning::ClientTemp => Trouble::ClientTemp,
@@ -143,7 +150,7 @@ impl Checker<'_> {
     fn object(
         &self,
         dir: &Arc<VaultDir>,
-        (name, under): (PlainName, Under),
+        (name, under): (PlainName, DirId),
         entry: RawName,
         kind: Option<FileKind>,
         at: Place,

@@ -25,7 +25,7 @@ use crate::store::quarantine::{Deed, Kept, Quarantine, Reason};
 use crate::store::{StoreDir, StoreFile, StoreNode};
 use crate::types::{Access, DirId, FileKind, PlainLen};
 use crate::vault::Vault;
-use crate::vault::dir::{DirError, Under, VaultDir};
+use crate::vault::dir::{DirError, VaultDir};
 use crate::vault::file::settle::Unfinished;
 use crate::vault::file::{Damage, File, FileError};
 
@@ -69,7 +69,7 @@ enum Spot {
         parent: VaultDir,
         entry: RawName,
         /// `None` where it does not open.
-        name: Option<(PlainName, Under)>,
+        name: Option<(PlainName, DirId)>,
         kind: Option<FileKind>,
     },
 }
@@ -108,7 +108,7 @@ impl Spot {
     }
 
     /// The entry with the name that it opened as.
-    fn named(&self) -> Result<(&VaultDir, &RawName, (&PlainName, Under)), RepairError> {
+    fn named(&self) -> Result<(&VaultDir, &RawName, (&PlainName, DirId)), RepairError> {
         match self {
             Self::Root(_) | Self::Entry { name: None, .. } => Err(RepairError::Gone),
             Self::Entry {
@@ -242,6 +242,7 @@ impl Planner<'_, '_> {
         let remedy = match &finding.trouble {
             Trouble::Directory(DirError::PinMalformed(_) | DirError::NothingOpens)
             | Trouble::NothingOpens { .. }
+            | Trouble::LostPin
             | Trouble::BadPin(_) => self.directories.remedy(self.spot, &finding.cipher_path),
             Trouble::NameDoesNotOpen => return self.stray(finding),
             Trouble::NoSideFile | Trouble::WrongSideFile => self.nameless(),

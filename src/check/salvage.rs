@@ -118,6 +118,7 @@ fn is_damaged(finding: &Finding) -> bool {
         | Trouble::ConflictCopy { .. }
         | Trouble::Hidden
         | Trouble::OrphanedSideFile
+        | Trouble::LostPin
         | Trouble::Leftover
         | Trouble::ClientTemp
         | Trouble::Foreign => false,

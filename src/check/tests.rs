@@ -180,6 +180,7 @@ const CASES: &[Case] = &[
             write(w, &child(w, "dir"), &long, &[9; 99], End::Sealed);
             let entry = backing(w, &["dir"], &long);
             fs::remove_file(format!("{}=", entry.display())).unwrap();
+            fs::remove_dir_all(w.path.join("keepfs.names")).unwrap();
         },
         remedy: "new-name",
         reads: Some(("dir", "file", 10_000)),
@@ -329,7 +330,7 @@ fn a_torn_end_is_in_the_quarantine_before_it_is_cut() {
 }
 
 #[test]
-fn of_two_objects_of_one_name_the_one_not_shown_is_named() {
+fn of_two_objects_of_one_name_the_second_is_a_conflict_copy_and_a_hidden_one_is_named() {
     let world = world();
     let (root, vault) = (world.vault.root_dir(), &world.vault);
     let dir = child(&world, "dir");
@@ -344,12 +345,22 @@ fn of_two_objects_of_one_name_the_one_not_shown_is_named() {
     let [finding] = report.findings.as_slice() else {
         panic!("{:?}", report.findings);
     };
-    assert!(matches!(finding.trouble, Trouble::Hidden));
-    assert_eq!(finding.plain_path.as_deref(), Some(&b"dir/file"[..]));
-    let hidden = root.lookup(vault, &name("dir")).unwrap().unwrap();
-    assert!(finding.cipher_path.starts_with(hidden.entry.bytes()));
+    assert!(matches!(&finding.trouble, Trouble::ConflictCopy { of } if of == b"file"));
+    let shown = finding.plain_path.clone().unwrap();
+    let shown = shown.strip_prefix(b"dir/").unwrap();
+    assert!(shown.starts_with(b"file [conflict "));
+    let found = root.lookup(vault, &name("dir")).unwrap().unwrap();
+    assert!(finding.cipher_path.starts_with(found.entry.bytes()));
     assert_eq!(
         contents_of(&world, &child(&world, "dir"), "file"),
         Some(Vec::new())
     );
+    // A third one has the very name that the second is shown under.
+    let shown = PlainName::new(shown).unwrap();
+    let cipher_name = vault.keys().cipher_name(other, &shown);
+    let store = dir.store().create_file(&cipher_name, 0o644).unwrap();
+    File::create(vault, store, other).unwrap().seal().unwrap();
+    let report = look(&world);
+    let hidden = |f: &&Finding| matches!(f.trouble, Trouble::Hidden);
+    assert_eq!(report.findings.iter().filter(hidden).count(), 1);
 }

@@ -6,8 +6,10 @@
 //! | [`secrets`] | the words about passphrases, key files and recovery codes |
 //! | [`key`] | `keepfs key ...` |
 //! | [`inside`] | `keepfs ls`, `cat`, `path` |
+//! | [`conflicts`] | `keepfs conflicts` |
 //! | [`transfer`] | `keepfs export`, `import` |
 
+pub mod conflicts;
 pub mod inside;
 pub mod key;
 pub mod secrets;
@@ -64,6 +66,8 @@ pub enum Command {
     Cat(inside::CatArgs),
     /// Print where an object of a vault is on the backing, or the other way round
     Path(inside::PathArgs),
+    /// List the conflict copies that sync clients made, and resolve them; needs no mount
+    Conflicts(conflicts::ConflictsArgs),
     /// Copy what is in a vault into a directory; needs no mount
     Export(transfer::ExportArgs),
     /// Copy a directory into a vault; needs no mount

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use super::check::CheckFailed;
+use super::conflicts::ListingIncomplete;
 use super::inside::InsideError;
 use super::key::KeyError;
 use super::key_file::KeyFileError;
@@ -26,6 +27,7 @@ use crate::mount::point::PointError;
 use crate::mount::unmount::UnmountError;
 use crate::sys::mount::MountError;
 use crate::tools::ToolError;
+use crate::tools::conflicts::ResolveError;
 use crate::tools::transfer::ends::TransferError;
 use crate::vault::dir::DirError;
 use crate::vault::file::FileError;
@@ -92,6 +94,7 @@ exits! {
     NotAllChecked = 25, "check: something could not be read";
     NoSuchObject = 26, "there is no such object in the vault, or it is of another kind";
     NotAllCopied = 27, "export, import: not everything could be copied; what is missing is listed";
+    NotResolved = 28, "conflicts resolve: nothing was changed; the message says what stands against it";
 }
 
 impl From<Exit> for ExitCode {
@@ -142,6 +145,8 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         LockError => of_lock,
         TransferFailed => of_transfer,
         TransferError => of_transfer_begin,
+        ResolveError => of_resolve,
+        ListingIncomplete => |error: &ListingIncomplete| of_tool(error.first()),
         ToolError => of_tool,
         InsideError => |_: &InsideError| Exit::NoSuchObject,
         SlotError => of_slot,
@@ -362,6 +367,19 @@ fn of_tool(error: &ToolError) -> Exit {
             | FileError::Random(_)
             | FileError::NotWritable => Exit::Backing,
         },
+    }
+}
+
+fn of_resolve(error: &ResolveError) -> Exit {
+    match error {
+        ResolveError::Tool(error) => of_tool(error),
+        ResolveError::NoConflict(_) => Exit::NoSuchObject,
+        ResolveError::NotWhole { .. } | ResolveError::DamagedChunks { .. } => Exit::DamageFound,
+        ResolveError::NoneHasTheName(_)
+        | ResolveError::Ambiguous { .. }
+        | ResolveError::FullDirectory(_)
+        | ResolveError::Kinds { .. } => Exit::NotResolved,
+        ResolveError::DirectoryInUse => Exit::VaultInUse,
     }
 }
 

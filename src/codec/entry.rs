@@ -14,6 +14,8 @@ pub const PIN_NAME: &str = "keepfs.dir";
 pub const VAULT_FILE: &str = "keepfs.vault";
 /// Directory of the key slots, in the vault's root.
 pub const SLOTS_DIR: &str = "keepfs.slots";
+/// Directory of what outlives the entries it is about, in the vault's root.
+pub const NAMES_DIR: &str = "keepfs.names";
 /// How the name of a key slot's file ends, after 32 hexadecimal digits.
 pub const SLOT_SUFFIX: &str = ".slot";
 /// How the name of a directory that is being removed begins.
@@ -72,6 +74,9 @@ pub struct LongName {
 }
 
 impl LongName {
+    /// Characters of a long entry.
+    pub const LEN: usize = LONG_LEN;
+
     /// Takes `=` and 43 characters of strict base64url; `None` for all else.
     #[must_use]
     pub fn parse(entry: &[u8]) -> Option<Self> {
@@ -108,7 +113,8 @@ impl LongName {
     }
 
     /// Whether `side` is what a side file of this entry holds.
-    pub(in crate::codec) fn names_side(&self, side: &[u8]) -> bool {
+    #[must_use]
+    pub fn names_side(&self, side: &[u8]) -> bool {
         <[u8; HASH_LEN]>::from(Sha256::digest(side)) == self.hash
     }
 }
@@ -213,43 +219,75 @@ fn is_internal(entry: &[u8]) -> bool {
     entry.starts_with(b"keepfs") || entry.starts_with(b"~keepfs")
 }
 
-/// Temporary and bookkeeping files, by the names their makers give them. All
-/// contain a character that base64url has not, in a place where no conflict
-/// copy has it.
+/// How temporary and bookkeeping files begin.
+const TEMP_PREFIXES: &[&str] = &[
+    ".nfs",
+    ".fuse_hidden",
+    ".stfolder",
+    ".stversions",
+    ".sync_",
+    "._sync_",
+    ".csync_journal.db",
+    ".owncloudsync.log",
+    ".nextcloudsync.log",
+    ".unison.",
+    ".getxfer.",
+];
+
+/// How they end. Each has a character that base64url has not.
+const TEMP_SUFFIXES: &[&str] = &[
+    ".partial",
+    "~",
+    ".sbak",
+    ".part",
+    ".nextcloud",
+    ".owncloud",
+    ".rclonelink",
+    ".!sync",
+    ".!Sync",
+    ".SyncPart",
+    ".SyncTemp",
+    ".SyncOld",
+    ".insyncdl",
+    ".mega",
+];
+
+/// What they are called as a whole.
+const TEMP_NAMES: &[&str] = &[
+    ".stignore",
+    ".dropbox",
+    ".dropbox.attr",
+    ".dropbox.cache",
+    ".debris",
+    ".megaignore",
+    ".~tmp~",
+    ".tmp.drivedownload",
+    ".tmp.driveupload",
+];
+
+/// Temporary and bookkeeping files, by the names their makers give them;
+/// FORMAT.md, section 12, says whose they are.
 fn is_client_temp(entry: &[u8]) -> bool {
-    let starts = |prefix: &[u8]| entry.starts_with(prefix);
-    let ends = |suffix: &[u8]| entry.ends_with(suffix);
-    // NFS and FUSE: open files that were removed.
-    starts(b".nfs")
-        || starts(b".fuse_hidden")
-        // Syncthing
-        || (starts(b".syncthing.") && ends(b".tmp"))
-        || (starts(b"~syncthing~") && ends(b".tmp"))
-        || starts(b".stfolder")
-        || starts(b".stversions")
-        || entry == b".stignore"
-        // Nextcloud and ownCloud: `.NAME.~HEX`, and their journals.
-        || is_nextcloud_temp(entry)
-        || starts(b".sync_")
-        || starts(b"._sync_")
-        || starts(b".csync_journal.db")
-        || starts(b".owncloudsync.log")
-        // Dropbox
-        || matches!(entry, b".dropbox" | b".dropbox.attr" | b".dropbox.cache")
-        // rclone and the OneDrive client: `NAME.partial`
-        || ends(b".partial")
+    let starts = |prefix: &&str| entry.starts_with(prefix.as_bytes());
+    let ends = |suffix: &&str| entry.ends_with(suffix.as_bytes());
+    TEMP_PREFIXES.iter().any(starts)
+        || TEMP_SUFFIXES.iter().any(ends)
+        || TEMP_NAMES.iter().any(|name| entry == name.as_bytes())
+        || (starts(&".syncthing.") || starts(&"~syncthing~")) && ends(&".tmp")
+        || is_marked(entry, b".~", |end| {
+            !end.is_empty() && end.iter().all(u8::is_ascii_hexdigit)
+        })
+        || is_marked(entry, b".", |end| {
+            end.len() == 6 && end.iter().all(u8::is_ascii_alphanumeric)
+        })
 }
 
-/// `.NAME.~HEX`
-fn is_nextcloud_temp(entry: &[u8]) -> bool {
-    let Some(mark) = entry.windows(2).rposition(|pair| pair == b".~") else {
+/// `.NAME`, the mark, and an end of this kind.
+fn is_marked(entry: &[u8], mark: &[u8], end: impl Fn(&[u8]) -> bool) -> bool {
+    let Some(at) = entry.windows(mark.len()).rposition(|found| found == mark) else {
         return false;
     };
-    let digits = &entry[mark + 2..];
-    entry.starts_with(b".")
-        && mark > 0
-        && !digits.is_empty()
-        && digits.iter().all(u8::is_ascii_hexdigit)
+    entry.starts_with(b".") && at > 1 && end(&entry[at + mark.len()..])
 }
 
 #[cfg(test)]
@@ -350,16 +388,23 @@ mod tests {
             ".sync_0123abcd.db".to_owned(),
             "._sync_0123abcd.db-wal".to_owned(),
             ".stfolder".to_owned(),
+            format!("{name}~"),
+            format!("{name}.part"),
+            format!("{name}.nextcloud"),
+            format!(".{name}.a1B2c3"),
+            ".unison.x.tmp".to_owned(),
         ] {
             assert_eq!(of(temp.as_bytes()), RawEntry::ClientTemp, "{temp}");
         }
         for other in [
             name.clone() + ".tmp",
             format!("{name}.~1a"),
-            format!(".{name}.~"),
             format!(".{name}.~xyz"),
             ".hidden".to_owned(),
             ".~1".to_owned(),
+            "..~a".to_owned(),
+            "..abcdef".to_owned(),
+            format!(".{name}.abcde"),
         ] {
             assert_eq!(of(other.as_bytes()), RawEntry::Other, "{other}");
         }

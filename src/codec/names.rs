@@ -7,12 +7,14 @@
 //! side file    = long entry || "=", holds the sealed name
 //! place(child) = HMAC-SHA-256(K(dirs), dir_id(parent) || name)[0..16]
 //! pin record   = AES-256-SIV(K(pins); AD = place; dir_id)
+//! note         = base64url(HMAC-SHA-256(K(dirs), place || NUL "pin")[0..16])
+//!                || "." || base64url(pin record), a name in keepfs.names
 //! ```
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::name::PlainName;
+use crate::name::{PlainName, RawName};
 use crate::types::DirId;
 
 use super::entry::{LongName, MAX_SHORT_PLAIN, ShortName};
@@ -101,6 +103,42 @@ impl PinFile {
     #[must_use]
     pub fn sealed(&self) -> Sealed<'_> {
         Sealed::new(&self.0)
+    }
+}
+
+/// What outlives a pin: the name of a file in `keepfs.names` that says which id
+/// a directory had at one place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinNote(String);
+
+/// The part of a note by which it is found; it depends on the place alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NoteTag([u8; NOTE_TAG_LEN]);
+
+const NOTE_TAG_LEN: usize = 16;
+/// What follows the place in the tag of a note; no name contains NUL.
+const NOTE_LABEL: &[u8] = b"\0pin";
+
+impl PinNote {
+    /// Characters of a note.
+    const LEN: usize = text::encoded_len(NOTE_TAG_LEN) + 1 + text::encoded_len(PIN_RECORD_LEN);
+
+    /// The file's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// The tag and the record in a file name that begins as a note does; what
+    /// a sync client appended is ignored. Unverified.
+    #[must_use]
+    pub fn parse(name: &RawName) -> Option<(NoteTag, PinRecord)> {
+        let note = name.bytes().get(..Self::LEN)?;
+        let (tag, rest) = note.split_at(text::encoded_len(NOTE_TAG_LEN));
+        let record = rest.strip_prefix(b".")?;
+        let tag = text::decode(tag)?.try_into().ok()?;
+        let record = text::decode(record)?.try_into().ok()?;
+        Some((NoteTag(tag), PinRecord(record)))
     }
 }
 
@@ -198,6 +236,33 @@ impl KeyTree {
         PinRecord(sealed.try_into().expect("16 bytes of SIV and 16 of id"))
     }
 
+    /// The note that the directory at `place` has, or had, the id `id`.
+    #[must_use]
+    pub fn pin_note(&self, place: DirId, id: DirId) -> PinNote {
+        let tag = text::encode(&self.note_tag(place).0);
+        let record = text::encode(&self.seal_pin(place, id).0);
+        PinNote(format!("{tag}.{record}"))
+    }
+
+    /// The tag of all notes for `place`.
+    #[must_use]
+    pub fn note_tag(&self, place: DirId) -> NoteTag {
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.dirs.bytes())
+            .expect("HMAC takes keys of any length");
+        mac.update(place.bytes());
+        mac.update(NOTE_LABEL);
+        let code: [u8; 32] = mac.finalize().into_bytes().into();
+        let (tag, _) = code.split_first_chunk().expect("32 bytes hold 16");
+        NoteTag(*tag)
+    }
+
+    /// The id that a record states for `place`.
+    #[must_use]
+    pub fn open_record(&self, place: DirId, record: &PinRecord) -> Option<DirId> {
+        let id = siv::open(&self.pins, place.bytes(), &record.0)?;
+        Some(DirId::new(id.try_into().ok()?))
+    }
+
     /// The id that a pin states for `place`; `None` if it states none, as it
     /// does after it was carried elsewhere.
     ///
@@ -210,13 +275,8 @@ impl KeyTree {
                 len: pin_file.len(),
             });
         }
-        let open = |record: &[u8; PIN_RECORD_LEN]| {
-            let id: [u8; 16] = siv::open(&self.pins, place.bytes(), record)?
-                .try_into()
-                .ok()?;
-            Some(DirId::new(id))
-        };
-        let mut ids = records.iter().filter_map(open);
+        let records = records.iter().map(|record| PinRecord(*record));
+        let mut ids = records.filter_map(|record| self.open_record(place, &record));
         let id = ids.next();
         if ids.next().is_some() {
             return Err(PinError::Ambiguous);
@@ -233,7 +293,6 @@ mod tests {
     use super::*;
     use crate::codec::entry::{RawEntry, classify};
     use crate::codec::testing::{DIR, OTHER_DIR, bit_flips, tree};
-    use crate::name::RawName;
 
     fn name(len: usize) -> PlainName {
         PlainName::new(&vec![b'n'; len]).unwrap()
@@ -389,6 +448,25 @@ mod tests {
         let records = [DIR, OTHER_DIR].map(|id| tree.seal_pin(DIR, id).0);
         let refused = tree.open_pin(DIR, &records.concat());
         assert_eq!(refused, Err(PinError::Ambiguous));
+    }
+
+    #[test]
+    fn a_note_is_found_by_its_place_and_opens_there_only() {
+        let tree = tree();
+        let id = DirId::new([9; 16]);
+        let note = tree.pin_note(DIR, id);
+        assert_eq!(note.name().len(), PinNote::LEN);
+        for suffix in ["", " (1)", ".conflict1"] {
+            let name = RawName::new(format!("{}{suffix}", note.name()).as_bytes());
+            let (tag, record) = PinNote::parse(&name).unwrap();
+            assert_eq!(tag, tree.note_tag(DIR));
+            assert_ne!(tag, tree.note_tag(OTHER_DIR));
+            assert_eq!(tree.open_record(DIR, &record), Some(id));
+            assert_eq!(tree.open_record(OTHER_DIR, &record), None);
+        }
+        for bad in ["", "x", &note.name()[1..], &note.name().replace('.', "-")] {
+            assert_eq!(PinNote::parse(&RawName::new(bad.as_bytes())), None);
+        }
     }
 
     proptest! {

@@ -6,12 +6,12 @@ use std::io;
 
 use super::{StoreDir, StoreFile};
 use crate::codec::Sealed;
-use crate::codec::entry::{PIN_NAME, SLOTS_DIR, VAULT_FILE, slot_file_name};
-use crate::codec::names::PIN_RECORD_LEN;
+use crate::codec::entry::{NAMES_DIR, PIN_NAME, SLOTS_DIR, VAULT_FILE, slot_file_name};
+use crate::codec::names::{MAX_SIDE_LEN, PIN_RECORD_LEN, PinNote, SideFile};
 use crate::codec::vault::{Slot, VaultFile};
 use crate::name::RawName;
 use crate::sys::fs::random_suffix;
-use crate::types::{Access, CipherOff, RenameMode, SlotId};
+use crate::types::{Access, CipherOff, RenameMode, SlotId, Time};
 
 /// What a temporary name begins with; 32 hexadecimal digits follow.
 pub const TEMPORARY_PREFIX: &str = "~keepfs-";
@@ -172,6 +172,90 @@ impl StoreDir {
         self.sync()
     }
 
+    /// The names of the notes in this root directory.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn notes(&self) -> io::Result<Vec<RawName>> {
+        match self.open_dir(&RawName::new(NAMES_DIR.as_bytes())) {
+            Ok(names) => Ok(names.list()?.into_iter().map(|entry| entry.name).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What tells whether there are other notes than before; `None` if there
+    /// are none.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn notes_changed(&self) -> io::Result<Option<(Time, Time)>> {
+        match self.stat(&RawName::new(NAMES_DIR.as_bytes())) {
+            Ok(stat) => Ok(Some((stat.mtime, stat.ctime))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a note to this root directory, if it is not there; an empty file,
+    /// so it is whole at once. Not durable by itself: it is needed only where
+    /// the pin is lost that is written with it.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn add_note(&self, note: &PinNote) -> io::Result<()> {
+        let (dir, mode) = self.names_dir()?;
+        match dir.dir.create_file(note.name().as_bytes(), mode & 0o666) {
+            Err(error) if !is_there(&error) => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// What a second copy of a side file in this root directory holds; see
+    /// [`Self::read_side`].
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn read_kept_side(&self, name: &RawName) -> io::Result<Vec<u8>> {
+        self.open_dir(&RawName::new(NAMES_DIR.as_bytes()))?
+            .read_bounded(name.bytes(), MAX_SIDE_LEN)
+    }
+
+    /// Puts a second copy of a side file into this root directory. Atomic, and
+    /// not durable by itself: it is needed only where the first one is lost.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn keep_side(&self, side: SideFile<'_>) -> io::Result<()> {
+        let (dir, mode) = self.names_dir()?;
+        let temporary = temporary_name()?;
+        let file = StoreFile::new(dir.dir.create_file(temporary.bytes(), mode & 0o666)?);
+        let written = file.write_at(&[side.bytes], CipherOff::new(0));
+        if let Err(partial) = written {
+            // What failed first is what matters.
+            let _left_behind = dir.dir.unlink(temporary.bytes());
+            return Err(partial.source);
+        }
+        dir.settle(&temporary, side.name.as_bytes(), RenameMode::Replace)
+    }
+
+    /// `keepfs.names` of this root directory, made if need be, and the
+    /// permissions of what is in it.
+    fn names_dir(&self) -> io::Result<(Self, u32)> {
+        let mode = self.stat_itself()?.mode & 0o777;
+        let names = RawName::new(NAMES_DIR.as_bytes());
+        let dir = match self.open_dir(&names) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match self.dir.make_dir(names.bytes(), mode) {
+                    Err(error) if !is_there(&error) => return Err(error),
+                    Ok(()) | Err(_) => self.open_dir(&names)?,
+                }
+            }
+            opened => opened?,
+        };
+        Ok((dir, mode))
+    }
+
     /// Opens the directory of key slots.
     ///
     /// # Errors
@@ -258,6 +342,10 @@ impl StoreDir {
             Err(io::ErrorKind::InvalidInput.into())
         }
     }
+}
+
+fn is_there(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AlreadyExists
 }
 
 pub(in crate::store) fn temporary_name() -> io::Result<RawName> {

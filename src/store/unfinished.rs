@@ -5,9 +5,8 @@
 use std::io;
 
 use super::internal::{is_temporary, temporary_name};
-use super::{StoreDir, StoreFile, StoreNode};
+use super::{StoreDir, StoreFile, StoreNode, Target};
 use crate::codec::link::SealedTarget;
-use crate::codec::names::CipherName;
 use crate::name::RawName;
 use crate::types::{FileKind, RenameMode};
 
@@ -79,11 +78,13 @@ impl StoreDir {
     pub fn finish(
         &self,
         unfinished: &Unfinished,
-        name: &CipherName,
+        target: Target<'_>,
         mode: RenameMode,
     ) -> io::Result<()> {
         let temporary = unfinished.0.bytes();
-        let name = self.with_side(name)?;
+        self.with_side(target.name)?;
+        let entry = target.entry();
+        let name = entry.bytes();
         match mode {
             RenameMode::NoReplace => self.dir.rename_new(temporary, &self.dir, name),
             RenameMode::Replace | RenameMode::Exchange => {

@@ -124,8 +124,18 @@ fn target(
 }
 
 fn line(vault: &Vault, path: PlainPath, stat: Stat, target: Option<Vec<u8>>) -> Line {
-    let kind = stat.kind();
-    let size = match kind {
+    Line {
+        path,
+        kind: stat.kind(),
+        size: size_of(vault, &stat),
+        stat,
+        target,
+    }
+}
+
+/// Bytes in plain: contents of a file, target of a link, else 0.
+pub(super) fn size_of(vault: &Vault, stat: &Stat) -> u64 {
+    match stat.kind() {
         Some(FileKind::Regular) => {
             let len = CipherLen::new(stat.size);
             vault.geometry().longest_legal_prefix(len).get()
@@ -139,12 +149,5 @@ fn line(vault: &Vault, path: PlainPath, stat: Stat, target: Option<Vec<u8>>) -> 
             | FileKind::BlockDevice,
         )
         | None => 0,
-    };
-    Line {
-        path,
-        kind,
-        stat,
-        size,
-        target,
     }
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | this file | looking up, opening, creating and removing by name |
 //! | `list` | listings, and whether a directory's id is the right one |
+//! | `copies` | conflict copies, shown under names that say what they are |
 //! | `audit` | every entry of the backing told apart, for `check` |
 //! | `lost` | ids and names found again, for repair |
 //! | `pins` | reading and writing the pin of a directory |
@@ -17,7 +18,9 @@
 //! which its entries are encrypted under, is the place unless its pin says
 //! otherwise. Where they differ, an entry that is not found under the id is
 //! looked for under the place: another device may have created it before the
-//! pin reached it.
+//! pin reached it. And it is looked for under every id that a note states for
+//! the place: another device may have taken the pin away, with the directory,
+//! while this one was filling it, or put another pin in its place.
 //!
 //! # What a `VaultDir` does not do
 //!
@@ -26,6 +29,7 @@
 //! as fresh as the last [`VaultDir::open_child`] or [`VaultDir::refresh`].
 
 mod audit;
+mod copies;
 mod list;
 mod lost;
 mod pins;
@@ -36,16 +40,21 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use audit::{Audited, Meaning, PinStanding, Under};
+use parking_lot::Mutex;
+
+pub use audit::{Audited, Meaning, PinStanding};
+pub use copies::ConflictCopy;
 pub use list::{Listed, Listing};
 pub use lost::Identity;
 pub use rename::{Moved, Renamed};
 
+use self::copies::KnownCopies;
 use crate::codec::RandomError;
+use crate::codec::conflict::CopyTag;
 use crate::codec::link::LinkError;
 use crate::codec::names::{CipherName, PinError};
 use crate::name::{PlainName, RawName};
-use crate::store::{StoreDir, StoreFile, StoreNode, entry_of};
+use crate::store::{StoreDir, StoreFile, StoreNode, Target, entry_of};
 use crate::sys::fs::Stat;
 use crate::types::{Access, DirId, SetTime};
 use crate::vault::Vault;
@@ -58,6 +67,9 @@ pub struct VaultDir {
     id: DirId,
     /// Set once an entry, or the lack of any, has confirmed the id.
     confirmed: Arc<AtomicBool>,
+    /// Conflict copies that were seen here. A leaf: nothing is called while
+    /// it is held.
+    copies: Arc<Mutex<KnownCopies>>,
 }
 
 /// An entry that was looked up.
@@ -67,6 +79,8 @@ pub struct Found {
     pub entry: RawName,
     /// What the backing knows of it.
     pub stat: Stat,
+    /// If it is a conflict copy: of what.
+    pub copy: Option<ConflictCopy>,
 }
 
 /// Why something in a directory cannot be done.
@@ -95,16 +109,34 @@ pub enum DirError {
     Random(#[from] RandomError),
 }
 
-/// A name as it stands, or would stand, on the backing.
+/// A shown name as it stands, or would stand, on the backing.
 struct Resolved {
     cipher: CipherName,
+    /// What follows it in the entry of a conflict copy; else empty.
+    suffix: Box<[u8]>,
+    /// The name that is encrypted there: of a conflict copy the original's.
+    name: PlainName,
     /// The id it is encrypted under: the directory's, or its place.
     under: DirId,
+    /// The name it is shown under, if it is a conflict copy.
+    shown_as: Option<PlainName>,
 }
 
 impl Resolved {
     fn entry(&self) -> RawName {
-        entry_of(&self.cipher)
+        self.target().entry()
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
+            name: &self.cipher,
+            suffix: &self.suffix,
+        }
+    }
+
+    /// The place of the directory that it is, or will be.
+    fn place(&self, vault: &Vault) -> DirId {
+        vault.keys().place(self.under, &self.name)
     }
 }
 
@@ -119,6 +151,7 @@ impl VaultDir {
             place,
             id,
             confirmed: Arc::new(AtomicBool::new(false)),
+            copies: Arc::default(),
         }
     }
 
@@ -156,21 +189,30 @@ impl VaultDir {
         Self::new(Arc::clone(&self.store), moved.place, moved.id)
     }
 
-    /// Looks a name up: one encryption, one fstatat(2), no listing. `None` if
-    /// there is no such entry.
+    /// Looks a name up: one encryption, one fstatat(2), no listing, unless it
+    /// has the form of a conflict copy's. `None` if there is no such entry.
     ///
     /// # Errors
     /// What the backing says.
     pub fn lookup(&self, vault: &Vault, name: &PlainName) -> Result<Option<Found>, DirError> {
-        for id in self.ids() {
-            let entry = entry_of(&vault.keys().cipher_name(id, name));
-            match self.store.stat(&entry) {
-                Ok(stat) => return Ok(Some(Found { entry, stat })),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
+        let found = |entry: RawName, copy| match self.store.stat(&entry) {
+            Ok(stat) => Ok(Some(Found { entry, stat, copy })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(DirError::from(error)),
+        };
+        let under = |id| found(entry_of(&vault.keys().cipher_name(id, name)), None);
+        if let Some(found) = under(self.id)? {
+            return Ok(Some(found));
+        }
+        for id in self.ids(vault).into_iter().skip(1) {
+            if let Some(found) = under(id)? {
+                return Ok(Some(found));
             }
         }
-        Ok(None)
+        match self.find_copy(vault, name)? {
+            Some(copy) => found(copy.clone().resolved(vault).entry(), Some(copy)),
+            None => Ok(None),
+        }
     }
 
     /// What the backing knows of an entry.
@@ -178,8 +220,9 @@ impl VaultDir {
     /// # Errors
     /// What the backing says.
     pub fn stat_entry(&self, vault: &Vault, name: &PlainName) -> Result<Stat, DirError> {
-        let entry = self.resolve(vault, name)?.entry();
-        Ok(self.store.stat(&entry)?)
+        let found = self.lookup(vault, name)?;
+        let found = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+        Ok(found.stat)
     }
 
     /// Opens a directory inside this one and reads its pin.
@@ -189,7 +232,7 @@ impl VaultDir {
     pub fn open_child(&self, vault: &Vault, name: &PlainName) -> Result<Self, DirError> {
         let at = self.resolve(vault, name)?;
         let store = self.store.open_dir(&at.entry())?;
-        let place = vault.keys().place(at.under, name);
+        let place = at.place(vault);
         let id = pins::read(&store)?.id_at(vault, place)?;
         Ok(Self::new(Arc::new(store), place, id))
     }
@@ -353,35 +396,71 @@ impl VaultDir {
         Ok(self.node(vault, name)?.set_times(atime, mtime)?)
     }
 
-    /// The id, and the place where that is another.
-    fn ids(&self) -> impl Iterator<Item = DirId> + use<> {
-        let place = (self.place != self.id).then_some(self.place);
-        [self.id].into_iter().chain(place)
+    /// The id; the place where that is another; and what notes state for it.
+    fn ids(&self, vault: &Vault) -> Vec<DirId> {
+        let mut ids = vec![self.id];
+        if self.place != vault.keys().root_dir_id() {
+            for id in [self.place].into_iter().chain(vault.noted_ids(self.place)) {
+                if !ids.contains(&id) {
+                    ids.push(id);
+                }
+            }
+        }
+        ids
     }
 
-    /// The name as it stands here: under the id, or under the place if only
-    /// that exists. Looks at the backing only where the two differ.
+    /// The name as it stands here: under the id; or under another id, or as a
+    /// conflict copy, if only that exists. Looks at the backing only where one
+    /// of those may be.
     fn resolve(&self, vault: &Vault, name: &PlainName) -> io::Result<Resolved> {
-        let under = |id| Resolved {
-            cipher: vault.keys().cipher_name(id, name),
-            under: id,
-        };
-        let first = under(self.id);
-        if self.place == self.id || self.exists(&first)? {
+        let first = Self::resolved_as(vault, name, self.id);
+        let may_be_copy = CopyTag::in_name(name).next().is_some();
+        let ids = self.ids(vault);
+        if ids.len() == 1 && !may_be_copy || self.is_there(&first.entry())? {
             return Ok(first);
         }
-        let second = under(self.place);
-        Ok(if self.exists(&second)? { second } else { first })
+        for id in ids.into_iter().skip(1) {
+            let other = Self::resolved_as(vault, name, id);
+            if self.is_there(&other.entry())? {
+                return Ok(other);
+            }
+        }
+        let copy = self.find_copy(vault, name)?;
+        Ok(copy.map_or(first, |copy| copy.resolved(vault)))
+    }
+
+    /// The name as it is, or would be, under the id or the place.
+    fn resolved_as(vault: &Vault, name: &PlainName, under: DirId) -> Resolved {
+        Resolved {
+            cipher: vault.keys().cipher_name(under, name),
+            suffix: Box::default(),
+            name: name.clone(),
+            under,
+            shown_as: None,
+        }
+    }
+
+    /// [`Self::resolve`] for a name that something is about to get.
+    fn resolve_target(&self, vault: &Vault, name: &PlainName) -> Result<Resolved, DirError> {
+        self.confirm(vault)?;
+        let at = self.resolve(vault, name)?;
+        if let Some(side) = at.cipher.side() {
+            vault.keep_side(side)?;
+        }
+        Ok(at)
     }
 
     /// [`Self::resolve`] for a name that is about to be created.
     fn resolve_new(&self, vault: &Vault, name: &PlainName) -> Result<Resolved, DirError> {
-        self.confirm(vault)?;
-        Ok(self.resolve(vault, name)?)
+        let at = self.resolve_target(vault, name)?;
+        match at.shown_as {
+            Some(_) => Err(io::Error::from_raw_os_error(libc::EEXIST).into()),
+            None => Ok(at),
+        }
     }
 
-    fn exists(&self, at: &Resolved) -> io::Result<bool> {
-        match self.store.stat(&at.entry()) {
+    fn is_there(&self, entry: &RawName) -> io::Result<bool> {
+        match self.store.stat(entry) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),

@@ -27,6 +27,11 @@ impl World {
             _temp: temp,
         }
     }
+
+    /// The same vault, opened once more.
+    pub(crate) fn reopened(&self) -> Vault {
+        unlock(&self.path, b"key").unwrap()
+    }
 }
 
 const CAPS: KdfCaps = KdfCaps {

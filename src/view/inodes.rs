@@ -99,8 +99,10 @@ pub struct Node {
     pub links: Mutex<Vec<Link>>,
     /// Regular files: the open file.
     pub open: Mutex<OpenState>,
-    /// Regular files: how the backing looked.
+    /// Files and directories: how the backing looked.
     pub seen: Mutex<Option<Seen>>,
+    /// Directories: which notes were known when it was last opened.
+    pub notes_seen: AtomicU64,
     /// Regular files: the id its attributes are encrypted under.
     pub file_id: Mutex<Option<FileId>>,
     /// Directories: what is left of one that was removed while known, so that
@@ -124,6 +126,7 @@ impl Node {
             links: Mutex::default(),
             open: Mutex::default(),
             seen: Mutex::new(None),
+            notes_seen: AtomicU64::new(0),
             file_id: Mutex::new(None),
             removed: Mutex::new(None),
             names: RwLock::new(()),

@@ -13,7 +13,7 @@ use super::handles::DirHandle;
 use super::inodes::{BackingKey, Node};
 use super::{Entry, FsError, View};
 use crate::types::{Fh, FileKind, Ino};
-use crate::vault::dir::{Listed, VaultDir};
+use crate::vault::dir::{DirError, Listed, VaultDir};
 
 /// The entries of a directory as they were when reading began.
 #[derive(Debug)]
@@ -49,6 +49,9 @@ impl View {
         let stat = self.dir(&node)?.store().stat_itself()?;
         let now = super::inodes::Seen::of(&stat);
         let before = node.seen.lock().replace(now);
+        // Notes that came since may make names open that did not.
+        let notes = self.vault.notes_version();
+        let same_notes = node.notes_seen.swap(notes, Ordering::AcqRel) == notes;
         if before.is_some_and(|before| before != now) && node.ino != Ino::ROOT {
             // A sync client may have delivered the pin: read it again.
             self.directories.drop_dir(node.ino);
@@ -57,7 +60,7 @@ impl View {
             node,
             snapshot: Mutex::new(None),
         });
-        let cache = if before == Some(now) {
+        let cache = if before == Some(now) && same_notes {
             PageCache::Keep
         } else {
             PageCache::Drop
@@ -159,7 +162,7 @@ impl View {
         dir: &VaultDir,
         listed: &Listed,
     ) -> Result<Entry, FsError> {
-        let stat = dir.stat_entry(&self.vault, &listed.name)?;
+        let stat = dir.store().stat(&listed.entry).map_err(DirError::from)?;
         self.entry(node, &listed.name, &stat)
     }
 

@@ -85,9 +85,50 @@ fn a_directory_copied_over_another_says_nothing_and_is_found_by_check() {
 
 // ---- pins ----
 
+/// What else the keeper has to remove for a pin to be lost.
+fn without_notes(victim: &Victim) {
+    fs::remove_dir_all(victim.place.vault().join("keepfs.names")).unwrap();
+}
+
 #[test]
-fn a_pin_removed_is_found_and_no_name_is_guessed() {
+fn a_pin_removed_exchanged_or_damaged_is_made_up_for_by_its_note() {
+    let mut victim = Victim::new();
+    victim.edit(|m| fs::rename(m.join("chest"), m.join("moved")).unwrap());
+    exchange(&pin(&victim, "pinned"), &pin(&victim, "moved"));
+    victim.opens();
+    victim.others_read_right(&[]);
+    let lost = |path| ("lost-pin", "nothing", Some(path));
+    victim.check_finds(&[lost("pinned"), lost("moved")]);
+    for dir in ["pinned", "moved"] {
+        fs::remove_file(pin(&victim, dir)).unwrap();
+    }
+    victim.others_read_right(&[]);
+    victim.check_finds(&[lost("pinned"), lost("moved")]);
+}
+
+#[test]
+fn a_note_forged_or_carried_to_another_place_says_nothing() {
     let victim = Victim::new();
+    let notes = victim.place.vault().join("keepfs.names");
+    let note = fs::read_dir(&notes).unwrap().next().unwrap().unwrap();
+    let text = note.file_name().into_string().unwrap();
+    let (tag, record) = text.split_once('.').unwrap();
+    for forged in [
+        format!("{}.{record}", "A".repeat(22)),
+        format!("{tag}.{}", "A".repeat(43)),
+        "keepfs.dir".to_owned(),
+    ] {
+        fs::write(notes.join(forged), "").unwrap();
+    }
+    victim.opens();
+    victim.others_read_right(&[]);
+    victim.check_finds(&[]);
+}
+
+#[test]
+fn a_pin_removed_with_its_note_is_found_and_no_name_is_guessed() {
+    let victim = Victim::new();
+    without_notes(&victim);
     fs::remove_file(pin(&victim, "pinned")).unwrap();
     victim.opens();
     victim.is_gone("pinned/kept");
@@ -97,8 +138,9 @@ fn a_pin_removed_is_found_and_no_name_is_guessed() {
 }
 
 #[test]
-fn a_bit_of_any_byte_of_a_pin_is_found_and_no_name_is_guessed() {
+fn a_bit_of_any_byte_of_a_pin_without_a_note_is_found_and_no_name_is_guessed() {
     let victim = Victim::new();
+    without_notes(&victim);
     let file = pin(&victim, "pinned");
     let len = fs::metadata(&file).unwrap().len();
     assert!([32, 64].contains(&len));
@@ -151,9 +193,10 @@ fn a_pin_in_the_root_is_not_looked_at() {
 }
 
 #[test]
-fn two_pins_exchanged_say_nothing_and_are_found_by_check() {
+fn two_pins_exchanged_without_notes_say_nothing_and_are_found_by_check() {
     let mut victim = Victim::new();
     victim.edit(|m| fs::rename(m.join("chest"), m.join("moved")).unwrap());
+    without_notes(&victim);
     exchange(&pin(&victim, "pinned"), &pin(&victim, "moved"));
     victim.opens();
     for gone in ["pinned/kept", "moved/inside"] {
@@ -167,13 +210,14 @@ fn two_pins_exchanged_say_nothing_and_are_found_by_check() {
 }
 
 #[test]
-fn an_older_pin_put_back_says_nothing_and_is_found_by_check() {
+fn an_older_pin_put_back_without_a_note_says_nothing_and_is_found_by_check() {
     let mut victim = Victim::new();
     let kept = victim.keep();
     let old = kept.of(&victim, &pin(&victim, "pinned"));
     victim.edit(|m| fs::rename(m.join("pinned"), m.join("further")).unwrap());
     victim.edit(|m| fs::rename(m.join("further"), m.join("furthest")).unwrap());
     fs::copy(old, pin(&victim, "furthest")).unwrap();
+    without_notes(&victim);
     victim.opens();
     victim.is_gone("furthest/kept");
     victim.others_read_right(&["furthest/kept"]);

@@ -225,9 +225,28 @@ fn a_file_in_the_place_of_a_directory_is_not_listed_and_its_files_are_gone() {
 
 // ---- long names ----
 
+/// What else the keeper has to remove for a side file to be lost.
+fn without_names(victim: &Victim) {
+    fs::remove_dir_all(victim.place.vault().join("keepfs.names")).unwrap();
+}
+
 #[test]
-fn a_long_name_without_its_side_file_is_not_listed_and_found_by_check() {
+fn a_side_file_removed_or_changed_is_made_up_for_by_its_second_copy() {
     let victim = Victim::new();
+    let side = side_file(&victim.at(&long()));
+    flip(&side, 5);
+    victim.others_read_right(&[]);
+    fs::remove_file(&side).unwrap();
+    victim.opens();
+    assert!(victim.names("").contains(&long()));
+    victim.others_read_right(&[]);
+    victim.check_finds(&[]);
+}
+
+#[test]
+fn a_long_name_without_any_side_file_is_not_listed_and_found_by_check() {
+    let victim = Victim::new();
+    without_names(&victim);
     fs::remove_file(side_file(&victim.at(&long()))).unwrap();
     victim.opens();
     assert!(!victim.names("").contains(&long()));
@@ -236,7 +255,7 @@ fn a_long_name_without_its_side_file_is_not_listed_and_found_by_check() {
 }
 
 #[test]
-fn a_changed_side_file_is_not_listed_and_found_by_check() {
+fn a_changed_side_file_without_a_second_copy_is_not_listed_and_found_by_check() {
     type Change = fn(&Path);
     let changes: [Change; 4] = [
         |side| flip(side, 5),
@@ -246,6 +265,7 @@ fn a_changed_side_file_is_not_listed_and_found_by_check() {
     ];
     for change in changes {
         let victim = Victim::new();
+        without_names(&victim);
         change(&side_file(&victim.at(&long())));
         victim.opens();
         assert!(!victim.names("").contains(&long()));
@@ -260,6 +280,7 @@ fn the_side_file_of_another_name_is_not_taken() {
     let other = "o".repeat(200);
     victim.edit(|m| fs::write(m.join(&other), "the other").unwrap());
     let (a, b) = (victim.at(&long()), victim.at(&other));
+    without_names(&victim);
     exchange(&side_file(&a), &side_file(&b));
     victim.opens();
     let shown = victim.names("");
@@ -283,8 +304,19 @@ fn a_long_name_carried_into_another_directory_is_not_shown() {
 
 // ---- conflict copies ----
 
+/// The name under which a copy of `letter` is shown.
+fn copy_of_letter(victim: &Victim) -> String {
+    let names = victim.names("");
+    let mut copies = names
+        .iter()
+        .filter(|name| name.starts_with("letter [conflict "));
+    let copy = copies.next().expect("the copy is shown").clone();
+    assert_eq!(copies.next(), None);
+    copy
+}
+
 #[test]
-fn a_conflict_copy_never_takes_the_place_of_its_original() {
+fn a_conflict_copy_is_shown_beside_its_original_and_never_in_its_place() {
     let victim = Victim::new();
     let shown = victim.names("");
     let (letter, other) = (victim.at("letter"), victim.at("other"));
@@ -297,20 +329,27 @@ fn a_conflict_copy_never_takes_the_place_of_its_original() {
         let copy = format!("{}{suffix}", letter.display());
         fs::copy(&other, &copy).unwrap();
         victim.reads("letter", victim.text("letter"));
-        victim.check_finds(&[("conflict-copy", "nothing", None)]);
-        assert!(!victim.names("").iter().any(|name| name.ends_with(".sh")));
+        let shown = copy_of_letter(&victim);
+        assert!(
+            shown.ends_with(']'),
+            "no extension from the keeper: {shown}"
+        );
+        victim.reads(&shown, victim.text("other"));
+        victim.check_finds(&[("conflict-copy", "nothing", Some(&shown))]);
         fs::remove_file(copy).unwrap();
     }
     assert_eq!(victim.names(""), shown);
 }
 
 #[test]
-fn a_file_renamed_to_its_conflict_copy_is_not_shown_under_its_name() {
+fn a_file_renamed_to_its_conflict_copy_is_shown_as_that_only() {
     let victim = Victim::new();
     let entry = victim.at("letter");
     fs::rename(&entry, format!("{}.conflict1", entry.display())).unwrap();
     victim.opens();
     victim.is_gone("letter");
     victim.others_read_right(&["letter"]);
-    victim.check_finds(&[("conflict-copy", "nothing", None)]);
+    let shown = copy_of_letter(&victim);
+    victim.reads(&shown, victim.text("letter"));
+    victim.check_finds(&[("conflict-copy", "nothing", Some(&shown))]);
 }

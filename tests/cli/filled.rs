@@ -47,6 +47,12 @@ pub(crate) fn filled() -> Place {
     place
 }
 
+/// Takes the pin of a directory away, and all notes of pins.
+pub(crate) fn lose_pin(place: &Place, plain: &str) {
+    fs::remove_file(backing(place, plain).join("keepfs.dir")).unwrap();
+    fs::remove_dir_all(place.vault().join("keepfs.names")).unwrap();
+}
+
 /// A name that needs a side file.
 pub(crate) fn long() -> String {
     "l".repeat(200)

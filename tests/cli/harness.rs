@@ -39,6 +39,7 @@ pub(crate) mod code {
     pub(crate) const DAMAGE_FOUND: i32 = 24;
     pub(crate) const NO_SUCH_OBJECT: i32 = 26;
     pub(crate) const NOT_ALL_COPIED: i32 = 27;
+    pub(crate) const NOT_RESOLVED: i32 = 28;
 }
 
 /// How a run of the command ended.

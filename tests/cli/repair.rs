@@ -207,8 +207,7 @@ fn a_directory_without_files_gets_its_pin_back_from_its_old_path() {
     fs::create_dir_all(m.join("first/only directories")).unwrap();
     fs::rename(m.join("first"), m.join("second")).unwrap();
     place.run(&["unmount", "m"]).done();
-    let second = backing(&place, "second");
-    fs::remove_file(second.join("keepfs.dir")).unwrap();
+    lose_pin(&place, "second");
     let (_, report) = repair(&place, &[]);
     assert_eq!(remedies(&report), ["set-aside"]);
     let (code, report) = repair(&place, &["--yes", "--was", "first"]);
@@ -219,17 +218,28 @@ fn a_directory_without_files_gets_its_pin_back_from_its_old_path() {
 }
 
 #[test]
-fn a_pin_comes_back_from_a_conflict_copy_of_it() {
-    let place = filled();
-    place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
-    let m = place.point();
-    fs::create_dir_all(m.join("first/only directories")).unwrap();
-    fs::rename(m.join("first"), m.join("second")).unwrap();
-    place.run(&["unmount", "m"]).done();
-    let pin = backing(&place, "second").join("keepfs.dir");
-    fs::rename(&pin, pin.with_file_name("keepfs (conflicted copy).dir")).unwrap();
-    let (code, report) = repair(&place, &["--yes"]);
-    assert_eq!((code, remedies(&report)), (code::DONE, vec!["pin"]));
+fn a_pin_comes_back_from_a_conflict_copy_of_it_or_from_its_note() {
+    for note in [true, false] {
+        let place = filled();
+        place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+        let m = place.point();
+        fs::create_dir_all(m.join("first/only directories")).unwrap();
+        fs::rename(m.join("first"), m.join("second")).unwrap();
+        place.run(&["unmount", "m"]).done();
+        let pin = backing(&place, "second").join("keepfs.dir");
+        if note {
+            fs::remove_file(&pin).unwrap();
+            place
+                .run(&["ls", "--keyfile", "key", "v:second/only directories"])
+                .done();
+        } else {
+            fs::remove_dir_all(place.vault().join("keepfs.names")).unwrap();
+            fs::rename(&pin, pin.with_file_name("keepfs (conflicted copy).dir")).unwrap();
+        }
+        let (code, report) = repair(&place, &["--yes"]);
+        assert_eq!((code, remedies(&report)), (code::DONE, vec!["pin"]));
+        assert!(pin.exists());
+    }
 }
 
 /// A vault in which `begun` was being written when the mount was killed.
@@ -301,6 +311,7 @@ fn what_authenticates_of_damaged_files_is_salvaged_with_a_map_of_the_gaps() {
     cut(&backing(&place, "twin"), 128 + 2 * SLOT + 100);
     // Holes are no gaps, and what they were is known.
     flip(&backing(&place, "sparse"), 128 + 122 * SLOT + 50);
+    fs::remove_dir_all(place.vault().join("keepfs.names")).unwrap();
     fs::remove_file(format!("{}=", backing(&place, &long()).display())).unwrap();
     fs::rename(
         backing(&place, "dir/inside"),
@@ -384,7 +395,7 @@ fn a_directory_is_never_made_to_show_another_ones_contents() {
     // Names of one among those of another that lost its pin.
     let (place, _, report) = outwitted(|p| {
         let pinned = backing(p, "pinned");
-        fs::remove_file(pinned.join("keepfs.dir")).unwrap();
+        lose_pin(p, "pinned");
         for file in ["private/one", "private/two"] {
             let entry = backing(p, file);
             fs::copy(&entry, pinned.join(entry.file_name().unwrap())).unwrap();
@@ -468,7 +479,7 @@ fn a_pin_comes_before_attributes_and_before_moving_anything() {
 #[test]
 fn what_comes_to_light_is_not_repaired_before_somebody_saw_it() {
     let place = filled();
-    fs::remove_file(backing(&place, "pinned").join("keepfs.dir")).unwrap();
+    lose_pin(&place, "pinned");
     let file = fs::read_dir(backing(&place, "pinned")).unwrap().next();
     let file = file.unwrap().unwrap().path();
     let len = fs::metadata(&file).unwrap().len();
@@ -499,6 +510,9 @@ fn a_directory_whose_name_is_lost_stays_for_its_side_file_to_come() {
     let side = PathBuf::from(format!("{}=", backing(&place, &name).display()));
     let away = place.root().join("side");
     fs::rename(&side, &away).unwrap();
+    // With the second copy nothing is lost.
+    assert_eq!(check(&place, &[]).0, code::DONE);
+    fs::remove_dir_all(place.vault().join("keepfs.names")).unwrap();
     let (code, report) = repair(&place, &["--yes"]);
     assert_eq!(code, code::DAMAGE_FOUND);
     assert_eq!(remedies(&report), [""; 0]);

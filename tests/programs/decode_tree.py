@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -468,6 +469,8 @@ def tamper(what, chunk, report, vault):
         new = os.path.join(vault, os.path.basename(path))
         os.rename(path, new)
         return [text(os.path.basename(path))], inside(e)
+    if what in ("side file", "lost side file", "pin", "length of a pin"):
+        shutil.rmtree(os.path.join(vault, b"keepfs.names"))  # which would make up for it
     if what == "side file":
         e, path = pick(lambda e: os.path.basename(e["backing"])[:1] == "=")
         flip(path + b"=", 20)

@@ -3,10 +3,9 @@
 
 use std::io;
 
-use super::{DirError, VaultDir, pins};
+use super::{ConflictCopy, DirError, VaultDir, pins};
 use crate::codec::entry::{
-    ConflictBase, LongName, PIN_NAME, RawEntry, SLOTS_DIR, ShortName, VAULT_FILE, classify,
-    conflict_bases,
+    LongName, NAMES_DIR, PIN_NAME, RawEntry, SLOTS_DIR, VAULT_FILE, classify,
 };
 use crate::codec::names::NameError;
 use crate::name::{PlainName, RawName};
@@ -33,21 +32,17 @@ pub enum Meaning {
     Object {
         /// Its plain name.
         name: PlainName,
-        /// What the name opened under.
-        under: Under,
+        /// The id of the directory that the name opened under.
+        under: DirId,
     },
-    /// The form of a name, but it opens neither under the directory's id nor
-    /// under its place.
+    /// The form of a name, but it opens under none of the directory's ids.
     Undecryptable,
     /// A long name whose side file is missing.
     NoSideFile,
     /// A long name whose side file holds something else.
     WrongSideFile,
-    /// A conflict copy that a sync client made of the object of this name.
-    ConflictCopy {
-        /// The object's plain name.
-        of: PlainName,
-    },
+    /// An object of the vault that is shown under another name than its own.
+    ConflictCopy(ConflictCopy),
     /// The side file of a long name that is there.
     SideFile,
     /// The side file of a long name that is not there.
@@ -63,15 +58,16 @@ pub enum Meaning {
 }
 
 impl Meaning {
-    /// The plain name of an object of the vault, and what it opened under.
+    /// The plain name in the entry of an object of the vault, and what it
+    /// opened under; of a conflict copy the original's.
     #[must_use]
-    pub fn object(&self) -> Option<(&PlainName, Under)> {
+    pub fn object(&self) -> Option<(&PlainName, DirId)> {
         match self {
             Self::Object { name, under } => Some((name, *under)),
+            Self::ConflictCopy(copy) => Some((&copy.of, copy.under)),
             Self::Undecryptable
             | Self::NoSideFile
             | Self::WrongSideFile
-            | Self::ConflictCopy { .. }
             | Self::SideFile
             | Self::OrphanedSideFile
             | Self::Internal
@@ -80,15 +76,33 @@ impl Meaning {
             | Self::Foreign => None,
         }
     }
-}
 
-/// Which id of a directory a name opened under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Under {
-    /// The directory's id.
-    Id,
-    /// Its place: the name was made where the pin was not known.
-    Place,
+    /// The conflict copy that it is.
+    #[must_use]
+    pub fn copy(&self) -> Option<&ConflictCopy> {
+        match self {
+            Self::ConflictCopy(copy) => Some(copy),
+            Self::Object { .. }
+            | Self::Undecryptable
+            | Self::NoSideFile
+            | Self::WrongSideFile
+            | Self::SideFile
+            | Self::OrphanedSideFile
+            | Self::Internal
+            | Self::Leftover
+            | Self::ClientTemp
+            | Self::Foreign => None,
+        }
+    }
+
+    /// The plain name under which an object of the vault is shown, unless
+    /// another one takes it.
+    #[must_use]
+    pub fn shown(&self) -> Option<&PlainName> {
+        self.copy()
+            .map(|copy| &copy.shown)
+            .or_else(|| self.object().map(|(name, _)| name))
+    }
 }
 
 /// What a directory's pin is worth.
@@ -157,12 +171,12 @@ impl VaultDir {
 
     fn examine(&self, vault: &Vault, raw: RawDirEntry) -> Result<Audited, DirError> {
         let meaning = match classify(&raw.name) {
-            RawEntry::Short(short) => match self.open_short(vault, &short) {
-                Some(opened) => self.object(opened),
+            form @ RawEntry::Short(_) => match self.open(vault, &form) {
+                Some(opened) => self.object(vault, &raw.name, opened)?,
                 // A copy's suffix may happen to make another legal length.
                 None => self.copy_of(vault, &raw.name, Meaning::Undecryptable),
             },
-            RawEntry::Long(long) => self.examine_long(vault, &long),
+            RawEntry::Long(long) => self.examine_long(vault, &raw.name, &long)?,
             RawEntry::SideFile(long) => {
                 let entry = RawName::new(long.entry().as_bytes());
                 match self.store.stat(&entry) {
@@ -194,38 +208,36 @@ impl VaultDir {
         })
     }
 
-    fn object(&self, (name, id): (PlainName, DirId)) -> Meaning {
-        let under = if id == self.id {
-            Under::Id
-        } else {
-            Under::Place
-        };
-        Meaning::Object { name, under }
+    fn object(
+        &self,
+        vault: &Vault,
+        entry: &RawName,
+        (name, under): (PlainName, DirId),
+    ) -> io::Result<Meaning> {
+        Ok(match self.second_of_a_name(vault, entry, &name, under)? {
+            Some(copy) => Meaning::ConflictCopy(copy),
+            None => Meaning::Object { name, under },
+        })
     }
 
-    fn examine_long(&self, vault: &Vault, long: &LongName) -> Meaning {
-        let Ok(side) = self.store.read_side(long) else {
-            return Meaning::NoSideFile;
+    fn examine_long(&self, vault: &Vault, entry: &RawName, long: &LongName) -> io::Result<Meaning> {
+        let Some(side) = self.read_side(vault, long) else {
+            return Ok(Meaning::NoSideFile);
         };
-        for id in self.ids() {
+        for id in self.ids(vault) {
             match vault.keys().open_long_name(id, long, &side) {
-                Ok(name) => return self.object((name, id)),
-                Err(NameError::WrongSideFile) => return Meaning::WrongSideFile,
+                Ok(name) => return self.object(vault, entry, (name, id)),
+                Err(NameError::WrongSideFile) => return Ok(Meaning::WrongSideFile),
                 Err(_) => {}
             }
         }
-        Meaning::Undecryptable
+        Ok(Meaning::Undecryptable)
     }
 
     /// Whether a name is a conflict copy's, or else `otherwise`.
     fn copy_of(&self, vault: &Vault, entry: &RawName, otherwise: Meaning) -> Meaning {
-        let open_short = |short: &ShortName| self.open_short(vault, short);
-        let copied = conflict_bases(entry).find_map(|(base, _)| match base {
-            ConflictBase::Short(short) => open_short(&short),
-            ConflictBase::Long(long) => self.open_long(vault, &long),
-        });
-        match copied {
-            Some((of, _)) => Meaning::ConflictCopy { of },
+        match self.suffixed_copy(vault, entry) {
+            Some(copy) => Meaning::ConflictCopy(copy),
             None => otherwise,
         }
     }
@@ -233,7 +245,9 @@ impl VaultDir {
     fn is_in_its_place(&self, vault: &Vault, entry: &RawName) -> bool {
         let name = entry.bytes();
         if self.is_root(vault) {
-            name == VAULT_FILE.as_bytes() || name == SLOTS_DIR.as_bytes()
+            [VAULT_FILE, SLOTS_DIR, NAMES_DIR]
+                .map(str::as_bytes)
+                .contains(&name)
         } else {
             name == PIN_NAME.as_bytes()
         }

@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 
 use rayon::prelude::*;
 
-use super::{DirError, VaultDir};
-use crate::codec::entry::{ConflictBase, LongName, RawEntry, ShortName, classify, conflict_bases};
+use super::copies::shown_of;
+use super::{ConflictCopy, DirError, VaultDir};
+use crate::codec::entry::{LongName, RawEntry, classify};
 use crate::codec::xattr::XATTR_PREFIX;
 use crate::name::{PlainName, RawName};
 use crate::store::{RawDirEntry, StoreDir};
@@ -28,25 +29,27 @@ pub struct Listed {
     pub ino: u64,
     /// What it is.
     pub kind: FileKind,
+    /// If it is a conflict copy: of what. Its name is the one it is shown
+    /// under then.
+    pub copy: Option<Box<ConflictCopy>>,
 }
 
 /// A directory's contents, and what was left out of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// The entries that opened, in the backing's order.
+    /// The entries that opened, in the backing's order; behind them the
+    /// conflict copies.
     pub entries: Vec<Listed>,
     /// Entries of the form of a cipher name that do not open here.
     pub undecryptable: u64,
-    /// Conflict copies that a sync client made of entries that do.
-    pub conflicts: u64,
     /// Entries that have nothing to do with the vault.
     pub foreign: u64,
 }
 
 enum Verdict {
     Entry(Listed, DirId),
+    Copy(Listed, ConflictCopy),
     Undecryptable,
-    Conflict,
     Foreign,
     Hidden,
 }
@@ -66,47 +69,81 @@ impl VaultDir {
             raw.into_iter().map(judge).collect()
         };
         let mut listing = Listing::default();
-        let mut under_place = Vec::new();
+        let (mut under_others, mut copies) = (Vec::new(), Vec::new());
         for verdict in verdicts {
             match verdict? {
                 Verdict::Entry(listed, id) if id == self.id => listing.entries.push(listed),
-                Verdict::Entry(listed, _) => under_place.push(listed),
+                Verdict::Entry(listed, id) => under_others.push((listed, id)),
+                Verdict::Copy(listed, copy) => copies.push((listed, copy)),
                 Verdict::Undecryptable => listing.undecryptable += 1,
-                Verdict::Conflict => listing.conflicts += 1,
                 Verdict::Foreign => listing.foreign += 1,
                 Verdict::Hidden => {}
             }
         }
-        if !under_place.is_empty() {
-            let names: HashSet<PlainName> =
-                listing.entries.iter().map(|e| e.name.clone()).collect();
-            under_place.retain(|listed| !names.contains(&listed.name));
-            listing.entries.append(&mut under_place);
-        }
+        self.add_under_others(vault, &mut listing, under_others, &mut copies);
+        self.add_copies(&mut listing, copies);
         Ok(listing)
     }
 
+    /// Adds what opened under another id than the first: as it is where its
+    /// name is free.
+    fn add_under_others(
+        &self,
+        vault: &Vault,
+        listing: &mut Listing,
+        mut under_others: Vec<(Listed, DirId)>,
+        copies: &mut Vec<(Listed, ConflictCopy)>,
+    ) {
+        if under_others.is_empty() {
+            return;
+        }
+        let ids = self.ids(vault);
+        under_others.sort_by_key(|(_, under)| ids.iter().position(|id| id == under));
+        let mut names: HashSet<PlainName> =
+            listing.entries.iter().map(|e| e.name.clone()).collect();
+        for (listed, id) in under_others {
+            if names.insert(listed.name.clone()) {
+                listing.entries.push(listed);
+            } else {
+                let opened = (listed.name.clone(), id);
+                let copy = ConflictCopy::new(&listed.entry, opened, b"");
+                copies.push((listed, copy));
+            }
+        }
+    }
+
+    fn add_copies(&self, listing: &mut Listing, copies: Vec<(Listed, ConflictCopy)>) {
+        if copies.is_empty() {
+            return;
+        }
+        let taken: HashSet<&PlainName> = listing.entries.iter().map(|e| &e.name).collect();
+        let copies = shown_of(copies, &taken, |(listed, copy)| (copy, &listed.entry));
+        for (mut listed, copy) in copies {
+            self.know_copy(&copy.shown, &listed.entry);
+            listed.name = copy.shown.clone();
+            listed.copy = Some(Box::new(copy));
+            listing.entries.push(listed);
+        }
+    }
+
     fn judge(&self, vault: &Vault, raw: RawDirEntry) -> io::Result<Verdict> {
-        let opened = match classify(&raw.name) {
-            form @ (RawEntry::Short(_) | RawEntry::Long(_)) => self.open(vault, &form),
+        let form = classify(&raw.name);
+        let opened = match &form {
+            RawEntry::Short(_) | RawEntry::Long(_) => self.open(vault, &form),
+            RawEntry::Other => None,
             RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp => {
                 return Ok(Verdict::Hidden);
             }
-            RawEntry::Other => {
-                return Ok(if self.is_conflict_copy(vault, &raw.name) {
-                    Verdict::Conflict
-                } else {
-                    Verdict::Foreign
-                });
-            }
         };
-        let Some((name, id)) = opened else {
-            // A copy's suffix may happen to make another legal length.
-            return Ok(if self.is_conflict_copy(vault, &raw.name) {
-                Verdict::Conflict
-            } else {
-                Verdict::Undecryptable
-            });
+        let (name, under, copy) = if let Some((name, under)) = opened {
+            (name, under, None)
+        } else if let Some(copy) = self.suffixed_copy(vault, &raw.name) {
+            // Also of an entry whose suffix happens to make a legal length.
+            (copy.shown.clone(), copy.under, Some(copy))
+        } else if form == RawEntry::Other {
+            return Ok(Verdict::Foreign);
+        } else {
+            return Ok(Verdict::Undecryptable);
         };
         let kind = match raw.kind {
             Some(kind) => Some(kind),
@@ -126,45 +163,64 @@ impl VaultDir {
             entry: raw.name,
             ino: raw.ino,
             kind,
+            copy: None,
         };
-        Ok(Verdict::Entry(listed, id))
-    }
-
-    fn is_conflict_copy(&self, vault: &Vault, entry: &RawName) -> bool {
-        conflict_bases(entry).any(|(base, _)| match base {
-            ConflictBase::Short(short) => self.open_short(vault, &short).is_some(),
-            ConflictBase::Long(long) => self.open_long(vault, &long).is_some(),
+        Ok(match copy {
+            Some(copy) => Verdict::Copy(listed, copy),
+            None => Verdict::Entry(listed, under),
         })
     }
 
     /// The plain name of an entry, and the id it opened under.
     pub(super) fn open(&self, vault: &Vault, form: &RawEntry) -> Option<(PlainName, DirId)> {
-        match form {
-            RawEntry::Short(short) => self.open_short(vault, short),
-            RawEntry::Long(long) => self.open_long(vault, long),
-            RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp | RawEntry::Other => {
-                None
+        self.open_under(vault, form, &[self.id]).or_else(|| {
+            let others = self.ids(vault);
+            self.open_under(vault, form, &others[1..])
+        })
+    }
+
+    /// [`Self::open`] under the directory's first id alone.
+    pub(super) fn open_as_it_is(
+        &self,
+        vault: &Vault,
+        form: &RawEntry,
+    ) -> Option<(PlainName, DirId)> {
+        self.open_under(vault, form, &[self.id])
+    }
+
+    /// The side file of a long entry, or the second copy of it that is kept in
+    /// `keepfs.names`; the first that belongs to the entry, or what there is.
+    pub(super) fn read_side(&self, vault: &Vault, long: &LongName) -> Option<Vec<u8>> {
+        let beside = self.store.read_side(long).ok();
+        match beside {
+            Some(side) if long.names_side(&side) => Some(side),
+            other => {
+                let mut kept = vault.kept_sides(long).into_iter();
+                kept.find(|side| long.names_side(side)).or(other)
             }
         }
     }
 
-    pub(super) fn open_short(
+    fn open_under(
         &self,
         vault: &Vault,
-        short: &ShortName,
+        form: &RawEntry,
+        ids: &[DirId],
     ) -> Option<(PlainName, DirId)> {
-        self.ids().find_map(|id| {
-            let name = vault.keys().open_name(id, short).ok()?;
-            Some((name, id))
-        })
-    }
-
-    pub(super) fn open_long(&self, vault: &Vault, long: &LongName) -> Option<(PlainName, DirId)> {
-        let side = self.store.read_side(long).ok()?;
-        self.ids().find_map(|id| {
-            let name = vault.keys().open_long_name(id, long, &side).ok()?;
-            Some((name, id))
-        })
+        let keys = vault.keys();
+        let mut ids = ids.iter();
+        match form {
+            RawEntry::Short(short) => {
+                ids.find_map(|id| Some((keys.open_name(*id, short).ok()?, *id)))
+            }
+            RawEntry::Long(long) => {
+                let side = self.read_side(vault, long)?;
+                ids.find_map(|id| Some((keys.open_long_name(*id, long, &side).ok()?, *id)))
+            }
+            RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp | RawEntry::Other => {
+                None
+            }
+        }
     }
 
     /// Whether the entries agree with the id: at least one of them opens, or
@@ -179,13 +235,14 @@ impl VaultDir {
             match &form {
                 RawEntry::Short(_) => met = true,
                 // Without its side file a long entry says nothing.
-                RawEntry::Long(long) => met |= self.store.read_side(long).is_ok(),
-                RawEntry::SideFile(_)
-                | RawEntry::Internal
-                | RawEntry::ClientTemp
-                | RawEntry::Other => return ControlFlow::Continue(()),
+                RawEntry::Long(long) => met |= self.read_side(vault, long).is_some(),
+                RawEntry::Other => {}
+                RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp => {
+                    return ControlFlow::Continue(());
+                }
             }
-            opened = self.open(vault, &form).is_some();
+            opened = self.open(vault, &form).is_some()
+                || self.suffixed_copy(vault, &entry.name).is_some();
             if opened {
                 ControlFlow::Break(())
             } else {

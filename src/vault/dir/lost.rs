@@ -5,10 +5,9 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{DirError, Under, VaultDir, pins};
+use super::{DirError, VaultDir, pins};
 use crate::codec::entry::{PIN_NAME, RawEntry, classify};
 use crate::codec::geometry::Geometry;
-use crate::codec::names::PinFile;
 use crate::name::{PlainName, RawName};
 use crate::types::{Access, DirId, FileKind, RenameMode};
 use crate::vault::Vault;
@@ -21,8 +20,8 @@ const MOST_FILES_ASKED: usize = 64;
 pub enum Identity {
     /// Every name opens without a pin.
     NeedsNone,
-    /// A copy of its pin, or a person, states this id, and so many names open
-    /// under it.
+    /// A copy of its pin, a note, or a person states this id, and so many names
+    /// open under it.
     Stated(DirId, usize),
     /// All names that do not open without a pin, so many, open under this id.
     /// They may have been put here from another directory.
@@ -40,7 +39,7 @@ impl VaultDir {
         &self,
         vault: &Vault,
         entry: &RawName,
-        (name, under): (&PlainName, Under),
+        (name, under): (&PlainName, DirId),
     ) -> Result<Self, DirError> {
         let opened = self.open_entry_unpinned(vault, entry, (name, under))?;
         let id = pins::read(&opened.store)?.id_at(vault, opened.place)?;
@@ -55,13 +54,9 @@ impl VaultDir {
         &self,
         vault: &Vault,
         entry: &RawName,
-        (name, under): (&PlainName, Under),
+        (name, under): (&PlainName, DirId),
     ) -> Result<Self, DirError> {
-        let parent = match under {
-            Under::Id => self.id,
-            Under::Place => self.place,
-        };
-        let place = vault.keys().place(parent, name);
+        let place = vault.keys().place(under, name);
         let store = self.store.open_dir(entry)?;
         Ok(Self::new(Arc::new(store), place, place))
     }
@@ -91,13 +86,13 @@ impl VaultDir {
         })?;
         closed.retain(|form| match form {
             // Without its side file a long entry says nothing.
-            RawEntry::Long(long) if self.store.read_side(long).is_err() => false,
+            RawEntry::Long(long) if self.read_side(vault, long).is_none() => false,
             RawEntry::Short(_)
             | RawEntry::Long(_)
             | RawEntry::SideFile(_)
             | RawEntry::Internal
             | RawEntry::ClientTemp
-            | RawEntry::Other => self.open(vault, form).is_none(),
+            | RawEntry::Other => self.under(self.place).open_as_it_is(vault, form).is_none(),
         });
         if closed.is_empty() {
             return Ok(Identity::NeedsNone);
@@ -106,12 +101,14 @@ impl VaultDir {
             let under = self.under(*id);
             let opened = closed
                 .iter()
-                .filter(|form| under.open(vault, form).is_some());
+                .filter(|form| under.open_as_it_is(vault, form).is_some());
             (*id, opened.count())
         };
         let copies = self.pin_copies(vault)?;
+        let noted = vault.noted_ids(self.place);
         let best = copies
             .iter()
+            .chain(&noted)
             .chain(stated)
             .map(opens)
             .max_by_key(|(_, count)| *count);
@@ -126,7 +123,7 @@ impl VaultDir {
         let mut fitting = births
             .iter()
             .chain(guesses)
-            .filter(|id| self.under(**id).open(vault, first).is_some());
+            .filter(|id| self.under(**id).open_as_it_is(vault, first).is_some());
         Ok(match fitting.next().map(opens) {
             Some((id, count)) if count == closed.len() => Identity::Guessed(id, count),
             Some(_) | None => Identity::Unknown,
@@ -153,8 +150,7 @@ impl VaultDir {
     /// What the backing says; the old pin is untouched then, unless only the
     /// last step failed.
     pub fn restore_pin(&self, vault: &Vault, id: DirId) -> Result<(), DirError> {
-        let record = vault.keys().seal_pin(self.place, id);
-        Ok(pins::write(&self.store, &PinFile::new(None, record))?)
+        Self::write_pin(vault, &self.store, None, (self.place, id))
     }
 
     /// The entry that a name would have here.
@@ -177,7 +173,7 @@ impl VaultDir {
     ) -> Result<(), DirError> {
         let new = self.resolve(vault, name)?;
         self.store
-            .rename(entry, &self.store, &new.cipher, RenameMode::NoReplace)?;
+            .rename(entry, &self.store, new.target(), RenameMode::NoReplace)?;
         Ok(self.store.sync()?)
     }
 
@@ -185,7 +181,7 @@ impl VaultDir {
     #[must_use]
     pub fn name_under(&self, vault: &Vault, entry: &RawName, id: DirId) -> Option<PlainName> {
         self.under(id)
-            .open(vault, &classify(entry))
+            .open_as_it_is(vault, &classify(entry))
             .map(|(name, _)| name)
     }
 

@@ -4,8 +4,8 @@
 
 use std::io;
 
-use super::DirError;
-use crate::codec::names::PinFile;
+use super::{DirError, VaultDir};
+use crate::codec::names::{PinFile, PinRecord};
 use crate::store::{Internal, StoreDir};
 use crate::types::{DirId, SetTime};
 use crate::vault::Vault;
@@ -67,7 +67,7 @@ impl RawPin {
 
 /// Puts a pin in place: temporary name, fsync, rename, fsync of the directory,
 /// whose mtime is restored, for it has not changed in people's eyes.
-pub(super) fn write(dir: &StoreDir, pin: &PinFile) -> io::Result<()> {
+fn write(dir: &StoreDir, pin: &PinFile) -> io::Result<()> {
     let before = dir.stat_itself()?;
     dir.with_owner_access(|| dir.replace_internal(Internal::Pin, pin.sealed()))?;
     match dir
@@ -77,5 +77,21 @@ pub(super) fn write(dir: &StoreDir, pin: &PinFile) -> io::Result<()> {
         // Whoever may write a directory need not own it.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
+    }
+}
+
+impl VaultDir {
+    /// Gives the directory `dir`, which is at `here`, a pin for `there`: the
+    /// record of the place it is at, if it has one there, and one for the other;
+    /// `id` for both. What it says is noted first.
+    pub(super) fn write_pin(
+        vault: &Vault,
+        dir: &StoreDir,
+        current: Option<PinRecord>,
+        (there, id): (DirId, DirId),
+    ) -> Result<(), DirError> {
+        vault.note_pin(there, id)?;
+        let pin = PinFile::new(current, vault.keys().seal_pin(there, id));
+        Ok(write(dir, &pin)?)
     }
 }

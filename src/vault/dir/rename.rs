@@ -12,20 +12,20 @@
 //!    after it the new; the record of the place it is not at opens nothing.
 //!    A record of any other place is dropped by this.
 //! 4. Names in it that stand under its place, because they were made before its
-//!    pin was known, are brought under its id first: they would open under
-//!    neither afterwards. A directory among them is pinned, empty or not, as
+//!    pin was known, or under an id that the place had before, are
+//!    brought under its id first: they would open under none afterwards. A directory among them is pinned, empty or not, as
 //!    somebody may have it open and create in it under the id it had.
 //! 5. An entry that reached a directory of rule 2 during the rename is found
 //!    by looking again afterwards, and pinned then.
 //!
 //! An exchange does this for both sides. The root never moves.
 
+use std::io;
 use std::sync::Arc;
 
-use super::{DirError, Resolved, Under, VaultDir, pins};
-use crate::codec::names::PinFile;
+use super::{DirError, Resolved, VaultDir, pins};
 use crate::name::{PlainName, RawName};
-use crate::store::{StoreDir, entry_of};
+use crate::store::{StoreDir, Target};
 use crate::types::{DirId, FileKind, RenameMode, SetTime};
 use crate::vault::Vault;
 
@@ -76,19 +76,40 @@ impl VaultDir {
         let (from_dir, from_name) = from;
         let (to_dir, to_name) = to;
         let old = from_dir.resolve(vault, from_name)?;
-        let new = to_dir.resolve_new(vault, to_name)?;
-        let places = (
-            vault.keys().place(old.under, from_name),
-            vault.keys().place(new.under, to_name),
-        );
-        let moving = from_dir.depart(vault, &old, places)?;
+        let new = to_dir.resolve_target(vault, to_name)?;
+        Self::carry(vault, (from_dir, &old), (to_dir, &new), mode)
+    }
+
+    /// Gives a conflict copy the name that it is shown under for its own, so
+    /// that it is an object like any other.
+    ///
+    /// # Errors
+    /// As of [`Self::rename`]; `ENOENT` if no conflict copy is shown as `name`.
+    pub fn adopt_copy(&self, vault: &Vault, name: &PlainName) -> Result<(), DirError> {
+        let old = self.resolve_target(vault, name)?;
+        if old.shown_as.is_none() {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT).into());
+        }
+        let new = Self::resolved_as(vault, name, self.id);
+        Self::carry(vault, (self, &old), (self, &new), RenameMode::NoReplace)?;
+        Ok(())
+    }
+
+    fn carry(
+        vault: &Vault,
+        (from_dir, old): (&Self, &Resolved),
+        (to_dir, new): (&Self, &Resolved),
+        mode: RenameMode,
+    ) -> Result<Renamed, DirError> {
+        let places = (old.place(vault), new.place(vault));
+        let moving = from_dir.depart(vault, old, places)?;
         let exchanged = match mode {
-            RenameMode::Exchange => to_dir.depart(vault, &new, (places.1, places.0))?,
+            RenameMode::Exchange => to_dir.depart(vault, new, (places.1, places.0))?,
             RenameMode::Replace | RenameMode::NoReplace => None,
         };
         from_dir
             .store
-            .rename(&old.entry(), &to_dir.store, &new.cipher, mode)?;
+            .rename(&old.entry(), &to_dir.store, new.target(), mode)?;
         Ok(Renamed {
             moved: moving.map(|departure| departure.arrive(vault)),
             exchanged: exchanged.map(|departure| departure.arrive(vault)),
@@ -112,9 +133,9 @@ impl VaultDir {
         let pin = pins::read_as_owner(&dir)?;
         let record_here = pin.opens_at(vault, here)?;
         let id = record_here.unwrap_or(here);
-        if id != here {
-            let dir = self.store.open_dir(&entry)?;
-            Self::new(Arc::new(dir), here, id).gather(vault)?;
+        let inside = Self::new(Arc::new(self.store.open_dir(&entry)?), here, id);
+        if inside.ids(vault).len() > 1 {
+            inside.gather(vault)?;
         }
         let found_there = pin.id_at(vault, there)?;
         let arriving_as = |id, unpinned| {
@@ -126,7 +147,7 @@ impl VaultDir {
         } else if Self::id_matters(&dir)? {
             let keys = vault.keys();
             let current = record_here.map(|id| keys.seal_pin(here, id));
-            pins::write(&dir, &PinFile::new(current, keys.seal_pin(there, id)))?;
+            Self::write_pin(vault, &dir, current, (there, id))?;
             arriving_as(id, None)
         } else {
             arriving_as(found_there, Some(id))
@@ -138,24 +159,44 @@ impl VaultDir {
         }))
     }
 
-    /// Rule 4: brings the names under the place under the id. One that is not
-    /// shown, because the same name stands under the id too, stays.
+    /// Rule 4: brings the names under other ids under the first, with what sync
+    /// clients appended to them. One whose name is taken there gets the name it
+    /// is shown under.
     fn gather(&self, vault: &Vault) -> Result<(), DirError> {
         let before = self.store.stat_itself()?;
         let mut gathered = false;
         for found in self.audit(vault)? {
-            let Some((name, Under::Place)) = found.meaning.object() else {
+            let Some((name, under)) = found.meaning.object() else {
                 continue;
             };
-            let new = vault.keys().cipher_name(self.id, name);
-            if self.store.stat(&entry_of(&new)).is_ok() {
+            if under == self.id {
                 continue;
             }
+            let (new_name, suffix) = match found.meaning.copy() {
+                Some(copy) if copy.suffix.is_empty() => (&copy.shown, &[][..]),
+                Some(copy) => (name, &copy.suffix[..]),
+                None => (name, &[][..]),
+            };
+            let cipher = vault.keys().cipher_name(self.id, new_name);
+            let new = Target {
+                name: &cipher,
+                suffix,
+            };
+            if self.is_there(&new.entry())? {
+                continue;
+            }
+            if let Some(side) = cipher.side() {
+                vault.keep_side(side)?;
+            }
             if found.kind == Some(FileKind::Directory) {
-                self.pin_as_it_is(vault, &found.entry, name)?;
+                let places = (
+                    vault.keys().place(under, name),
+                    vault.keys().place(self.id, new_name),
+                );
+                self.pin_as_it_is(vault, &found.entry, places)?;
             }
             self.store
-                .rename(&found.entry, &self.store, &new, RenameMode::NoReplace)?;
+                .rename(&found.entry, &self.store, new, RenameMode::NoReplace)?;
             gathered = true;
         }
         if gathered {
@@ -166,28 +207,24 @@ impl VaultDir {
         Ok(())
     }
 
-    /// Pins a directory whose name is about to come from the place under the
-    /// id, for both.
+    /// Pins a directory that is about to come from a name under another id to
+    /// one under the first, for both of its places.
     fn pin_as_it_is(
         &self,
         vault: &Vault,
         entry: &RawName,
-        name: &PlainName,
+        (here, there): (DirId, DirId),
     ) -> Result<(), DirError> {
         let keys = vault.keys();
-        let here = keys.place(self.place, name);
-        let there = keys.place(self.id, name);
         let dir = self.store.open_dir(entry)?;
         let record_here = pins::read_as_owner(&dir)?.opens_at(vault, here)?;
         let id = record_here.unwrap_or(here);
-        if id != here {
-            Self::new(Arc::new(self.store.open_dir(entry)?), here, id).gather(vault)?;
+        let inside = Self::new(Arc::new(self.store.open_dir(entry)?), here, id);
+        if inside.ids(vault).len() > 1 {
+            inside.gather(vault)?;
         }
         let current = record_here.map(|id| keys.seal_pin(here, id));
-        Ok(pins::write(
-            &dir,
-            &PinFile::new(current, keys.seal_pin(there, id)),
-        )?)
+        Self::write_pin(vault, &dir, current, (there, id))
     }
 }
 
@@ -199,10 +236,7 @@ impl Departure {
             return self.moved;
         };
         let Moved { place, .. } = self.moved;
-        let pin = || {
-            let record = vault.keys().seal_pin(place, id);
-            pins::write(&self.dir, &PinFile::new(None, record))
-        };
+        let pin = || VaultDir::write_pin(vault, &self.dir, None, (place, id));
         match VaultDir::id_matters(&self.dir) {
             Ok(true) if pin().is_ok() => Moved { place, id },
             Ok(_) | Err(_) => self.moved,

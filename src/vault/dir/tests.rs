@@ -12,7 +12,9 @@ use crate::sys::fs::mutation::faults::{Plan, Scope, arm};
 use crate::types::{FileKind, RenameMode, Time};
 use crate::vault::tests::World;
 
+mod copies;
 mod gathered;
+mod noted;
 
 fn name(text: &str) -> PlainName {
     PlainName::new(text.as_bytes()).unwrap()
@@ -90,10 +92,7 @@ fn every_kind_of_object_comes_back() {
         (b"hard", FileKind::Regular),
     ];
     assert_eq!(kinds, expected.into_iter().collect());
-    assert_eq!(
-        (listing.undecryptable, listing.conflicts, listing.foreign),
-        (0, 0, 0)
-    );
+    assert_eq!((listing.undecryptable, listing.foreign), (0, 0));
     for listed in &listing.entries {
         let found = root.lookup(vault, &listed.name).unwrap().unwrap();
         assert_eq!(
@@ -137,20 +136,13 @@ fn listings_leave_out_what_is_not_the_vaults_and_count_it() {
     let root = world.vault.root_dir();
     touch(&world, &root, "file");
     root.create_file(&world.vault, &long(), 0o600).unwrap();
-    let file = path_of(&world, &root, "file");
-    let copy = |suffix: &str| format!("{}{suffix}", file.to_str().unwrap());
-    std::fs::write(copy(".sync-conflict-20250101-000000-ABCDEFG"), "").unwrap();
-    std::fs::write(copy(" (1)"), "").unwrap();
     std::fs::write(world.path.join("notes.txt"), "").unwrap();
     std::fs::write(world.path.join(".nfs00000001"), "").unwrap();
     std::fs::write(world.path.join("A".repeat(43)), "").unwrap();
     std::fs::write(world.path.join(format!("={}", "A".repeat(43))), "").unwrap();
     let listing = root.list(&world.vault).unwrap();
     assert_eq!(listing.entries.len(), 2);
-    assert_eq!(
-        (listing.undecryptable, listing.conflicts, listing.foreign),
-        (2, 2, 1)
-    );
+    assert_eq!((listing.undecryptable, listing.foreign), (2, 1));
 }
 
 #[test]
@@ -454,7 +446,11 @@ fn a_pin_that_comes_late_is_found_and_older_names_stay() {
         .unwrap();
     let late = early.refresh(&world.vault).unwrap();
     assert_eq!(late.id(), source.id());
-    assert_eq!(names(&world, &late), ["both", "moved", "own"]);
+    let [both, copy, moved, own] = &names(&world, &late)[..] else {
+        panic!("{:?}", names(&world, &late));
+    };
+    assert_eq!([both, moved, own], ["both", "moved", "own"]);
+    assert!(copy.starts_with("both [conflict "), "{copy}");
     // Everything works on the name under the place, too.
     let own = late.lookup(&world.vault, &name("own")).unwrap().unwrap();
     assert_eq!(
@@ -475,7 +471,7 @@ fn a_pin_that_comes_late_is_found_and_older_names_stay() {
         RenameMode::Replace,
     )
     .unwrap();
-    assert_eq!(names(&world, &late), ["both", "own"]);
+    assert_eq!(names(&world, &late), ["both", copy, "own"]);
     late.unlink(&world.vault, &name("own")).unwrap();
     late.unlink(&world.vault, &name("both")).unwrap();
     assert_eq!(names(&world, &late), ["both"], "the other one of that name");

@@ -68,8 +68,11 @@ impl VaultDir {
         name: &PlainName,
         mode: RenameMode,
     ) -> Result<(), DirError> {
-        let at = self.resolve_new(vault, name)?;
-        Ok(self.store.finish(unfinished, &at.cipher, mode)?)
+        let at = match mode {
+            RenameMode::NoReplace => self.resolve_new(vault, name)?,
+            RenameMode::Replace | RenameMode::Exchange => self.resolve_target(vault, name)?,
+        };
+        Ok(self.store.finish(unfinished, at.target(), mode)?)
     }
 
     /// Removes an unfinished object.
