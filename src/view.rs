@@ -238,6 +238,9 @@ pub struct ViewOptions {
     pub mutability: Mutability,
     /// Whether files must be sealed.
     pub strictness: Strictness,
+    /// How long what was seen on the backing may be believed; what the kernel
+    /// is told, too.
+    pub freshness: Duration,
 }
 
 /// Figures of the file system, in plain terms; statvfs(3).

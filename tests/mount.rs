@@ -20,3 +20,5 @@ mod names;
 mod secrecy;
 #[path = "mount/space.rs"]
 mod space;
+#[path = "mount/underneath.rs"]
+mod underneath;

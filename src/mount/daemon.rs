@@ -252,6 +252,7 @@ fn view_options(plan: &MountPlan) -> ViewOptions {
             Trust::Lenient => Strictness::Lenient,
             Trust::Strict => Strictness::Strict,
         },
+        freshness: plan.cache_timeout,
     }
 }
 

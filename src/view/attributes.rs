@@ -7,6 +7,7 @@ use super::inodes::Node;
 use super::object::Object;
 use super::{Attr, FsError, SetAttr, View};
 use crate::codec::link::target_plain_len;
+use crate::store::StoreNode;
 use crate::sys::fs::Stat;
 use crate::types::{Caller, CipherLen, Fh, FileKind, Ino, PlainLen, SetTime};
 use crate::vault::file::{File, clock_now};
@@ -18,8 +19,35 @@ impl View {
     /// [`FsError::Stale`] if it is no longer where it was; the backing's.
     pub fn getattr(&self, ino: Ino, fh: Option<Fh>) -> Result<Attr, FsError> {
         let node = self.node(ino)?;
-        let stat = self.object(&node, fh)?.stat()?;
-        Ok(self.attr_of(&node, &stat))
+        let object = self.object(&node, fh)?;
+        let stat = object.stat()?;
+        match object {
+            Object::Placed(placed) if node.kind != FileKind::Directory => {
+                self.attr_of_placed(&node, &placed, &stat)
+            }
+            Object::Placed(_) | Object::Open(..) => Ok(self.attr_of(&node, &stat)),
+        }
+    }
+
+    /// Attributes of what nobody had open a moment ago. If the backing changed
+    /// it, the kernel must look its name up again: with the writeback cache it
+    /// takes a new size from a new inode only.
+    fn attr_of_placed(
+        &self,
+        node: &Node,
+        placed: &StoreNode,
+        stat: &Stat,
+    ) -> Result<Attr, FsError> {
+        let open = node.open.lock();
+        let mut stat = *stat;
+        if open.file.is_none() && node.looks_foreign(&stat) {
+            // Perhaps a change of our own that ended while we waited.
+            stat = placed.stat()?;
+            if node.looks_foreign(&stat) {
+                return Err(FsError::Stale);
+            }
+        }
+        Ok(self.attr_with(node, &stat, open.file.as_deref()))
     }
 
     /// Turns the backing's attributes into the mount's.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -38,6 +39,8 @@ struct Kept {
     parent: Ino,
     name: PlainName,
     last_use: u64,
+    /// When its pin was last looked at.
+    pin_seen: Instant,
 }
 
 impl Directories {
@@ -85,8 +88,32 @@ impl Directories {
             parent: link.parent.ino,
             name: link.name.clone(),
             last_use: open.clock,
+            pin_seen: Instant::now(),
         };
         open.by_ino.insert(ino, kept);
+    }
+
+    /// Whether a directory's pin was last looked at longer than `age` ago; if
+    /// so, the caller is the one to look now.
+    fn pin_is_due(&self, ino: Ino, age: Duration) -> bool {
+        let mut open = self.open.lock();
+        let Some(kept) = open.by_ino.get_mut(&ino) else {
+            // It is read whenever the directory is opened.
+            return false;
+        };
+        let due = kept.pin_seen.elapsed() >= age;
+        if due {
+            kept.pin_seen = Instant::now();
+        }
+        due
+    }
+
+    /// Forgets all: a directory's id changed underneath, and with it the places
+    /// of all below it.
+    fn drop_all(&self) {
+        let mut open = self.open.lock();
+        open.by_ino.clear();
+        open.epoch += 1;
     }
 
     /// Forgets a directory whose place or id changed, or that is gone.
@@ -130,6 +157,40 @@ impl View {
             self.directories.keep(child.ino, &link, &dir, epoch);
         }
         Ok(dir)
+    }
+
+    /// Looks at a directory's pin again if nobody did for as long as the
+    /// kernel believes things; see [`Self::reread_pin`].
+    pub(super) fn pin_if_due(&self, node: &Arc<Node>) -> Result<Option<Arc<VaultDir>>, FsError> {
+        if self
+            .directories
+            .pin_is_due(node.ino, self.options.freshness)
+        {
+            self.reread_pin(node)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Reads a directory's pin, which a sync client may have delivered,
+    /// replaced or removed. The directory afresh if its id has changed.
+    ///
+    /// # Errors
+    /// The pin cannot be read, or is none: the directory is then opened anew,
+    /// and refused, until it can.
+    pub(super) fn reread_pin(&self, node: &Arc<Node>) -> Result<Option<Arc<VaultDir>>, FsError> {
+        let dir = self.dir(node)?;
+        match dir.refresh(&self.vault) {
+            Ok(now) if now.id() == dir.id() => Ok(None),
+            Ok(_) => {
+                self.directories.drop_all();
+                self.dir(node).map(Some)
+            }
+            Err(error) => {
+                self.directories.drop_all();
+                Err(error.into())
+            }
+        }
     }
 
     fn open_below(

@@ -189,12 +189,8 @@ impl View {
             // The kernel still has the size it knew: let it look again.
             return Err(FsError::Stale);
         }
-        let before = node.seen.lock().replace(Seen::of(&stat));
-        let cache = if before.is_some() {
-            PageCache::Keep
-        } else {
-            PageCache::Drop
-        };
+        *node.seen.lock() = Some(Seen::of(&stat));
+        let cached = node.cached.lock().take();
         let opened = match how.truncate {
             Truncate::Keep => File::open(&self.vault, store),
             Truncate::ToZero => {
@@ -210,6 +206,14 @@ impl View {
         if self.options.strictness == Strictness::Strict && how.truncate == Truncate::Keep {
             file.verify_seal().map_err(|error| self.noted(error))?;
         }
+        // Size and mtime may be the same and the bytes others all the same.
+        let mark = file.content_mark();
+        let cache = if mark.is_some() && mark == cached {
+            PageCache::Keep
+        } else {
+            PageCache::Drop
+        };
+        *node.cached.lock() = mark;
         Ok((Arc::new(file), cache))
     }
 
@@ -271,6 +275,7 @@ impl View {
             if store.stat()?.nlink > 0 {
                 file.seal()?;
                 node.saw(&store.stat()?);
+                *node.cached.lock() = file.content_mark();
             }
             Ok(())
         });

@@ -19,7 +19,7 @@ use crate::name::PlainName;
 use crate::sys::fs::Stat;
 use crate::types::{FileId, FileKind, Ino, Time};
 use crate::vault::dir::VaultDir;
-use crate::vault::file::File;
+use crate::vault::file::{ContentMark, File};
 
 /// What identifies an object on the backing while it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,21 +61,25 @@ pub struct OpenState {
     pub writers: u64,
 }
 
-/// Size and mtime of the backing file when we last looked, to notice changes
+/// How an object of the backing looked when we last looked, to notice changes
 /// that are not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     size: u64,
     mtime: Time,
+    /// Directories: nobody can set it back, as some clients do with the mtime.
+    /// Of a file it also changes with its mode and its names.
+    ctime: Option<Time>,
 }
 
 impl Seen {
     /// What `stat` shows.
     #[must_use]
-    pub const fn of(stat: &Stat) -> Self {
+    pub fn of(stat: &Stat) -> Self {
         Self {
             size: stat.size,
             mtime: stat.mtime,
+            ctime: (stat.kind() == Some(FileKind::Directory)).then_some(stat.ctime),
         }
     }
 }
@@ -101,6 +105,8 @@ pub struct Node {
     pub open: Mutex<OpenState>,
     /// Files and directories: how the backing looked.
     pub seen: Mutex<Option<Seen>>,
+    /// Regular files: the content that the kernel's pages are of.
+    pub cached: Mutex<Option<ContentMark>>,
     /// Directories: which notes were known when it was last opened.
     pub notes_seen: AtomicU64,
     /// Regular files: the id its attributes are encrypted under.
@@ -126,6 +132,7 @@ impl Node {
             links: Mutex::default(),
             open: Mutex::default(),
             seen: Mutex::new(None),
+            cached: Mutex::new(None),
             notes_seen: AtomicU64::new(0),
             file_id: Mutex::new(None),
             removed: Mutex::new(None),
@@ -190,6 +197,7 @@ impl Node {
     pub fn accept_foreign_change(&self, stat: &Stat) {
         self.saw(stat);
         self.generation.fetch_add(1, Ordering::AcqRel);
+        *self.cached.lock() = None;
         *self.file_id.lock() = None;
     }
 }

@@ -10,10 +10,11 @@ use parking_lot::Mutex;
 
 use super::files::{Opened, PageCache};
 use super::handles::DirHandle;
-use super::inodes::{BackingKey, Node};
+use super::inodes::{BackingKey, Node, Seen};
 use super::{Entry, FsError, View};
 use crate::types::{Fh, FileKind, Ino};
 use crate::vault::dir::{DirError, Listed, VaultDir};
+use crate::vault::file::clock_now;
 
 /// The entries of a directory as they were when reading began.
 #[derive(Debug)]
@@ -39,6 +40,9 @@ pub struct DirItem<'a> {
 /// `.` and `..` come before the entries.
 const DOTS: usize = 2;
 
+/// Seconds between two times that the coarsest backing tells apart.
+const COARSEST_CLOCK: i64 = 2;
+
 impl View {
     /// Opens a directory for reading.
     ///
@@ -47,20 +51,27 @@ impl View {
     pub fn opendir(&self, ino: Ino) -> Result<Opened, FsError> {
         let node = self.node(ino)?;
         let stat = self.dir(&node)?.store().stat_itself()?;
-        let now = super::inodes::Seen::of(&stat);
-        let before = node.seen.lock().replace(now);
+        // What changed just now may change again without looking different.
+        let settled = clock_now().secs.saturating_sub(stat.ctime.secs) > COARSEST_CLOCK;
+        let now = settled.then(|| Seen::of(&stat));
+        let before = std::mem::replace(&mut *node.seen.lock(), now);
+        let unchanged = now.is_some() && before == now;
         // Notes that came since may make names open that did not.
         let notes = self.vault.notes_version();
         let same_notes = node.notes_seen.swap(notes, Ordering::AcqRel) == notes;
-        if before.is_some_and(|before| before != now) && node.ino != Ino::ROOT {
-            // A sync client may have delivered the pin: read it again.
-            self.directories.drop_dir(node.ino);
+        if node.ino != Ino::ROOT {
+            // A sync client may have delivered the pin.
+            let _afresh = if unchanged {
+                self.pin_if_due(&node)?
+            } else {
+                self.reread_pin(&node)?
+            };
         }
         let fh = self.handles.add_dir(DirHandle {
             node,
             snapshot: Mutex::new(None),
         });
-        let cache = if before == Some(now) && same_notes {
+        let cache = if unchanged && same_notes {
             PageCache::Keep
         } else {
             PageCache::Drop

@@ -25,7 +25,14 @@ impl View {
         let parent = self.node(parent)?;
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
-        let stat = dir.stat_entry(&self.vault, name)?;
+        let stat = match dir.stat_entry(&self.vault, name).map_err(FsError::from) {
+            // Perhaps the directory's pin has come in the meantime.
+            Err(FsError::NotFound) => match self.pin_if_due(&parent)? {
+                Some(afresh) => afresh.stat_entry(&self.vault, name)?,
+                None => return Err(FsError::NotFound),
+            },
+            other => other?,
+        };
         self.entry(&parent, name, &stat)
     }
 

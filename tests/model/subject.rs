@@ -52,6 +52,7 @@ fn view(vault: &Arc<Vault>) -> View {
     let options = ViewOptions {
         mutability: Mutability::ReadWrite,
         strictness: Strictness::Strict,
+        freshness: Duration::from_secs(1),
     };
     View::new(Arc::clone(vault), options).unwrap()
 }
