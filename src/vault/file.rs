@@ -7,6 +7,7 @@
 //! * `resize`: longer, shorter, holes punched, space reserved
 //! * `empty`: the image of a file without content
 //! * `mend`: what a failure left, put right
+//! * `times`: those that are set after the seal
 //! * `verify`: every chunk and the seal, as the backing holds them
 //! * [`settle`]: unfinished files brought to an end, for repair
 //! * [`mod@salvage`]: what is left of a damaged file
@@ -25,6 +26,7 @@ mod read;
 mod resize;
 pub mod salvage;
 pub mod settle;
+mod times;
 mod verify;
 mod write;
 
@@ -36,7 +38,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
-use self::empty::empty_image;
+use self::empty::{EmptySlot, empty_image};
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
@@ -203,6 +205,9 @@ struct State {
     header: Header,
     front: Front,
     end: End,
+    /// The one slot of an empty file, if it was written since the file was
+    /// opened and not replaced or sealed.
+    empty_slot: Option<EmptySlot>,
     tracking: Tracking,
     phase: Phase,
     times: PendingTimes,
@@ -326,7 +331,11 @@ impl File {
         let size = image.header.size;
         let tracking = image.tracking();
         let file = Self::new(geometry, keys, store, image.header, size, tracking);
-        file.state.lock().phase = Phase::Changed;
+        {
+            let mut state = file.state.lock();
+            state.phase = Phase::Changed;
+            state.empty_slot = image.slot_bytes();
+        }
         Ok(file)
     }
 
@@ -360,6 +369,7 @@ impl File {
                 header,
                 front: Front::Whole,
                 end: End::Exact,
+                empty_slot: None,
                 tracking,
                 phase: Phase::Clean,
                 times: PendingTimes::NONE,
@@ -511,16 +521,9 @@ impl File {
         } else {
             self.declare(&mut state)?;
         }
-        let times = state.times;
-        if times.atime != SetTime::Omit || times.mtime != SetTime::Omit {
-            match self.writer()?.set_times(times.atime, times.mtime) {
-                // Somebody else's file that we may write: its times are the
-                // backing's own, which the header's write has just set.
-                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
-                other => other?,
-            }
-        }
+        state.times.apply(&*self.writer()?)?;
         state.times = PendingTimes::NONE;
+        state.empty_slot = None;
         state.phase = Phase::Clean;
         Ok(())
     }

@@ -130,7 +130,7 @@ impl View {
         if let Some(mode) = change.mode {
             object.set_mode(mode & 0o7777)?;
         }
-        if change.touches_times() {
+        if change.touches_times() && !Self::stands(&object, change)? {
             object.set_times(change.atime, change.mtime)?;
         }
         let stat = object.stat()?;
@@ -138,6 +138,15 @@ impl View {
             node.saw(&stat);
         }
         Ok(self.attr_of(&node, &stat))
+    }
+
+    /// Whether a change asks for nothing but the mtime that the backing has.
+    /// The kernel does so after each rename and link, for the ctime it keeps.
+    fn stands(object: &Object, change: &SetAttr) -> Result<bool, FsError> {
+        Ok(change.only_times()
+            && change.atime == SetTime::Omit
+            && Self::is_sealed(object)
+            && change.mtime == SetTime::At(object.stat()?.mtime))
     }
 
     /// Whether the backing's times are the final ones.

@@ -272,11 +272,19 @@ impl View {
     /// Seals a file unless it is deleted, and records how the backing looks.
     fn finish(&self, node: &Node, file: &File) -> Result<(), FsError> {
         let result = file.store().and_then(|store| {
-            if store.stat()?.nlink > 0 {
-                file.seal()?;
-                node.saw(&store.stat()?);
-                *node.cached.lock() = file.content_mark();
+            let is_deleted = || Ok::<_, FileError>(store.stat()?.nlink == 0);
+            // Asked only where no name is known: on a backing over a network it
+            // is a round trip after each write.
+            if node.link().is_none() && is_deleted()? {
+                return Ok(());
             }
+            match file.seal() {
+                // Somebody else deleted it underneath.
+                Err(_) if is_deleted()? => return Ok(()),
+                sealed => sealed?,
+            }
+            node.saw(&store.stat()?);
+            *node.cached.lock() = file.content_mark();
             Ok(())
         });
         result.map_err(|error| {

@@ -3,12 +3,16 @@
 
 use std::sync::atomic::Ordering;
 
+use super::write::Plan;
 use super::{End, File, FileError, Front, Phase, State, Tracking};
 use crate::codec::batch::{SealSum, SlotBuf, Tail, Workers, seal_slots};
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{self, Header, HeaderImage, OpenFlag, SparseFlag};
 use crate::codec::keys::FileKeys;
 use crate::types::{ChunkNo, CipherLen, CipherOff, DirId, PlainLen};
+
+/// A last slot without content.
+pub(super) type EmptySlot = [u8; Geometry::SLOT_OVERHEAD];
 
 /// The first 168 bytes of an empty file.
 pub(super) struct EmptyImage {
@@ -24,6 +28,11 @@ impl EmptyImage {
             seal: self.seal,
             holes: 0,
         }
+    }
+
+    /// The bytes of its one slot.
+    pub(super) fn slot_bytes(&self) -> Option<EmptySlot> {
+        self.slot.sealed().bytes().try_into().ok()
     }
 }
 
@@ -73,8 +82,19 @@ impl File {
         )?;
         state.header = image.header;
         state.tracking = image.tracking();
+        state.empty_slot = image.slot_bytes();
         state.front = Front::Whole;
         Ok(())
+    }
+
+    /// The slot that a change of an empty file replaces, if it need not be read.
+    /// Writes the image first where that is still to come.
+    pub(super) fn known_empty_slot(&self, plan: &Plan) -> Result<Option<EmptySlot>, FileError> {
+        let mut state = self.state.lock();
+        if state.front == Front::Missing {
+            self.write_front(&mut state)?;
+        }
+        Ok(state.empty_slot.filter(|_| plan.size == PlainLen::new(0)))
     }
 
     /// Length 0 on the backing, then the image of an empty file. If only the

@@ -71,8 +71,8 @@ impl FullChunks {
 
 /// Which slots a change replaces. `size` is the old plaintext length, `grown`
 /// the new one.
-struct Plan {
-    size: PlainLen,
+pub(super) struct Plan {
+    pub(super) size: PlainLen,
     grown: PlainLen,
     /// The first chunk the content touches.
     first: ChunkNo,
@@ -104,7 +104,6 @@ impl File {
             let full = self.seal_full_chunks(scratch, span, bytes)?;
             let (_guard, size) = self.lock_for_change(span);
             let grown = size.max(PlainLen::new(span.end.get()));
-            self.begin_change(SparseFlag::Dense)?;
             self.rewrite(scratch, span, Content::Bytes(bytes), size, grown, &full)
         })
     }
@@ -321,7 +320,10 @@ impl File {
     ) -> Result<(), FileError> {
         let g = self.geometry;
         let plan = self.plan(span, size, grown);
+        // Before the header is replaced: a backing over a network would be asked
+        // again for the slots it has just sent with the header.
         let old = self.read_old(scratch, &plan)?;
+        self.begin_change(SparseFlag::Dense)?;
         if plan.tail == Tail::Last {
             self.trim(&mut self.state.lock())?;
         }
@@ -358,6 +360,7 @@ impl File {
         if holes_made > 0 {
             self.sparse.store(true, Ordering::Release);
         }
+        self.state.lock().empty_slot = None;
         if let Err(failed) = self.put(scratch, &plan, holes_made) {
             let before = Before {
                 first: plan.old_first,
@@ -408,9 +411,14 @@ impl File {
         let range = &plan.old_bytes;
         let len = to_usize(range.end.get() - range.start.get());
         scratch.old.resize(len, 0);
-        let read = self.writer()?.read_at(&mut scratch.old, range.start)?;
-        if read < len {
-            return Err(Damage::Missing(plan.old_first).into());
+        match self.known_empty_slot(plan)? {
+            Some(slot) => scratch.old.copy_from_slice(&slot),
+            None => {
+                let read = self.writer()?.read_at(&mut scratch.old, range.start)?;
+                if read < len {
+                    return Err(Damage::Missing(plan.old_first).into());
+                }
+            }
         }
         let g = self.geometry;
         let workers = workers_for(len);
