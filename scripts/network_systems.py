@@ -5,6 +5,7 @@ mounted, counted and taken off again. For scripts/bench-network and scripts/test
 import collections
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -68,6 +69,7 @@ class Sshfs:
 
     name = "sshfs"
     counts_what = "SFTP requests"
+    has_links = True
 
     def __init__(self, work, delay=0.0):
         self.server = work / "server"
@@ -105,6 +107,7 @@ class Rclone:
 
     name = "rclone"
     counts_what = "requests to its mount"
+    has_links = False
     # Housekeeping that no operation asks for.
     UNCOUNTED = {"Forget", "BatchForget", "Init", "Destroy", "Interrupt"}
 
@@ -136,6 +139,14 @@ class Rclone:
             match.decode() for match in re.findall(rb"fuse: <- (\w+)", self.log.read_bytes()))
         return collections.Counter(
             {kind: count for kind, count in found.items() if kind not in self.UNCOUNTED})
+
+
+KINDS = {kind.name: kind for kind in (Sshfs, Rclone)}
+
+
+def end_in_order():
+    """A signal to end unwinds the program, so that it takes its mounts down."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def settled(backing):

@@ -182,7 +182,7 @@ impl View {
         };
         let store = self.open_store(node, access)?;
         let stat = store.stat()?;
-        if BackingKey::of(&stat) != node.key {
+        if BackingKey::of(&stat) != node.key() {
             return Err(FsError::Stale);
         }
         if node.looks_foreign(&stat) {
