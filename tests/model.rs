@@ -44,7 +44,10 @@ fn run(chunk_log2: u8, sequence: &[Op]) {
         let found = subject.apply(op, &reference);
         if !backing.offers(op) {
             let refused = matches!(found, Outcome::Failed(_)) || reference.is_no_change(op);
-            assert!(refused, "step {step}: {op:?} is not offered here: {found:?}");
+            assert!(
+                refused,
+                "step {step}: {op:?} is not offered here: {found:?}"
+            );
             continue;
         }
         let expected = reference.apply(op, geometry.chunk_size());

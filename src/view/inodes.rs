@@ -421,3 +421,45 @@ fn is_retired(table: &Table, node: &Arc<Node>) -> bool {
         && node.open.try_lock().is_some_and(|open| open.handles == 0)
         && node.kind != FileKind::Directory
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    fn stat(ino: u64) -> Stat {
+        let time = Time { secs: 0, nanos: 0 };
+        Stat {
+            dev: 1,
+            ino,
+            mode: 0o100_644,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 168,
+            blksize: 4096,
+            blocks: 8,
+            atime: time,
+            mtime: time,
+            ctime: time,
+        }
+    }
+
+    #[test]
+    fn an_object_that_got_another_number_is_the_node_it_was() {
+        let inodes = Inodes::new(&stat(1));
+        let name = PlainName::new(b"a").unwrap();
+        let look =
+            |ino| inodes.remember(&inodes.root().clone(), &name, FileKind::Regular, &stat(ino));
+        let node = look(10);
+        inodes.renumber(&node, BackingKey::of(&stat(20)));
+        assert!(Arc::ptr_eq(&look(20), &node));
+        assert_eq!(node.ino, Ino::new(10), "its number in the mount stays");
+        // What has the old number now is something else.
+        assert!(!Arc::ptr_eq(&look(10), &node));
+        inodes.retire(&node);
+        assert!(inodes.find(BackingKey::of(&stat(20))).is_none());
+    }
+}

@@ -127,9 +127,7 @@ impl Reference {
     /// of a name to itself.
     pub(crate) fn is_no_change(&self, op: &Op) -> bool {
         match *op {
-            Op::Rename(from, to, _) => {
-                from.1 == to.1 && self.path_of(from.0) == self.path_of(to.0)
-            }
+            Op::Rename(from, to, _) => from.1 == to.1 && self.path_of(from.0) == self.path_of(to.0),
             _ => false,
         }
     }
