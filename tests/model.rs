@@ -23,6 +23,8 @@ mod model {
 }
 
 use keepfs::codec::geometry::Geometry;
+use keepfs::types::Time;
+use keepfs::view::FsError;
 use model::backing::Backing;
 use model::ops::{Op, ops};
 use model::reference::{Outcome, Reference};
@@ -74,6 +76,16 @@ proptest! {
     fn random_operations_agree_with_the_reference_64k(sequence in ops()) {
         run(16, &sequence);
     }
+}
+
+#[test]
+fn a_time_flushed_to_a_file_that_was_replaced_fails_only_if_somebody_set_it() {
+    let subject = Subject::new(Geometry::DEFAULT);
+    let (ino, mtime) = subject.make_and_replace_underneath();
+    subject.set_mtime(ino, mtime).unwrap();
+    let other = Time { secs: 1, ..mtime };
+    let refused = subject.set_mtime(ino, other);
+    assert!(matches!(refused, Err(FsError::Stale)), "{refused:?}");
 }
 
 /// Sequences per chunk size; `KEEPFS_MODEL_CASES` for longer runs.

@@ -117,9 +117,13 @@ impl View {
             self.set_size(caller, &node, fh, size)?;
         }
         let object = match self.object(&node, fh) {
-            // The kernel flushes the times of what was deleted meanwhile; a
-            // refusal would come back to somebody as a failed sync.
-            Err(FsError::Stale) if change.only_times() && node.link().is_none() => {
+            // The kernel flushes the times of what was deleted meanwhile, or was
+            // replaced underneath and nobody set another time of; a refusal
+            // would come back to somebody as a failed sync.
+            Err(FsError::Stale)
+                if change.only_times()
+                    && (node.link().is_none() || asks_nothing(&node, change)) =>
+            {
                 return Ok(attr_of_deleted(&node, change));
             }
             other => other?,
@@ -217,6 +221,13 @@ impl SetAttr {
     fn touches_times(&self) -> bool {
         self.atime != SetTime::Omit || self.mtime != SetTime::Omit
     }
+}
+
+/// Whether a change sets nothing but the mtime that was seen last.
+fn asks_nothing(node: &Node, change: &SetAttr) -> bool {
+    let seen = *node.seen.lock();
+    change.atime == SetTime::Omit
+        && seen.is_some_and(|seen| change.mtime == SetTime::At(seen.mtime()))
 }
 
 /// What is left to say of an object that has no name and is not open.

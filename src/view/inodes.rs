@@ -82,6 +82,12 @@ impl Seen {
             ctime: (stat.kind() == Some(FileKind::Directory)).then_some(stat.ctime),
         }
     }
+
+    /// Last change of content.
+    #[must_use]
+    pub const fn mtime(&self) -> Time {
+        self.mtime
+    }
 }
 
 /// One object that the kernel knows.
