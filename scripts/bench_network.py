@@ -216,8 +216,8 @@ def each(results, piece, system):
 
 
 def asks_more(results, piece):
-    """Whether keepfs asks the backing more than gocryptfs does, beyond what a directory
-    or a mount costs once."""
+    """Whether keepfs asks the backing more than gocryptfs does. What the clock decides,
+    a look at `keepfs.names` once a second, may come to half a percent."""
     return each(results, piece, Keepfs) > each(results, piece, Gocryptfs) * 1.005 + 0.005
 
 
