@@ -317,9 +317,9 @@ impl StoreDir {
                 .rename(entry.bytes(), &to.dir, target.bytes(), mode)
         };
         match rename() {
-            Err(error) if mode == RenameMode::Replace && leftovers::is_not_empty(&error) => {
-                let Some(aside) = to.set_aside(&target)? else {
-                    return Err(error);
+            Err(error) if mode == RenameMode::Replace && leftovers::may_be_not_empty(&error) => {
+                let Some(aside) = to.set_aside_instead(&target, error)? else {
+                    return Err(io::Error::from_raw_os_error(libc::ENOTEMPTY));
                 };
                 match rename() {
                     Ok(()) => {

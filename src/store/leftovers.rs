@@ -35,7 +35,26 @@ pub(super) fn is_not_empty(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOTEMPTY | libc::EEXIST))
 }
 
+/// [`is_not_empty`] of a rename. SFTP has no number for it: `EPERM` stands for
+/// every failure there.
+pub(super) fn may_be_not_empty(error: &io::Error) -> bool {
+    is_not_empty(error) || error.raw_os_error() == Some(libc::EPERM)
+}
+
 impl StoreDir {
+    /// [`Self::set_aside`] after a rename that ended with `error`, which is the
+    /// answer where it was about something else.
+    pub(super) fn set_aside_instead<'a>(
+        &'a self,
+        entry: &'a RawName,
+        error: io::Error,
+    ) -> io::Result<Option<Aside<'a>>> {
+        match self.set_aside(entry) {
+            Err(_) if !is_not_empty(&error) => Err(error),
+            other => other,
+        }
+    }
+
     /// Renames the directory `entry` aside if all it holds may go with it;
     /// `None`, and no change, if not.
     pub(super) fn set_aside<'a>(&'a self, entry: &'a RawName) -> io::Result<Option<Aside<'a>>> {

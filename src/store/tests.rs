@@ -296,6 +296,34 @@ fn a_rename_does_not_replace_a_directory_in_use() {
     }
 }
 
+/// SFTP says `EPERM` for every failure.
+#[test]
+fn a_rename_that_a_network_refuses_without_a_reason_is_told_by_what_is_there() {
+    let world = World::new();
+    let (from, to) = (world.short("from"), world.short("to"));
+    world.root.mkdir(&from, 0o700).unwrap();
+    let dir = world.leftover_dir(&to);
+    let rename = || {
+        let _armed = arm(Scope::Thread, Plan::fail(Mutation::Rename, libc::EPERM));
+        world
+            .root
+            .rename(&entry_of(&from), &world.root, &to, RenameMode::Replace)
+    };
+    dir.create_file(&world.short("entry"), 0o600).unwrap();
+    assert_eq!(errno(rename()), Some(libc::ENOTEMPTY));
+    dir.unlink(&entry_of(&world.short("entry"))).unwrap();
+    rename().unwrap();
+
+    world.root.rmdir(&entry_of(&to)).unwrap();
+    let failed = {
+        let _armed = arm(Scope::Thread, Plan::fail(Mutation::Rename, libc::EPERM));
+        world
+            .root
+            .rename(&entry_of(&from), &world.root, &to, RenameMode::Replace)
+    };
+    assert_eq!(errno(failed), Some(libc::EPERM), "nothing is in the way");
+}
+
 #[test]
 fn a_failing_rename_puts_the_replaced_directory_back() {
     let world = World::new();

@@ -10,6 +10,7 @@
 //! * `empty`: the image of a file without content
 //! * `journalled`, `checkpoint`: changes of what a crash must leave whole
 //! * `mend`: what a failure left, put right
+//! * `times`: those that are set after the seal
 //! * `verify`: every chunk and the seal, as the backing holds them
 //! * [`settle`]: unfinished files brought to an end, for repair
 //! * [`mod@salvage`]: what is left of a damaged file
@@ -32,6 +33,7 @@ mod resize;
 pub mod salvage;
 mod seal;
 pub mod settle;
+mod times;
 mod verify;
 mod write;
 
@@ -44,7 +46,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 
 use self::checkpoint::SharedJournal;
-use self::empty::empty_image;
+use self::empty::{EmptySlot, empty_image};
 use self::journalled::{Mode, Overlay, Pending};
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
@@ -212,6 +214,9 @@ struct State {
     header: Header,
     front: Front,
     end: End,
+    /// The one slot of an empty file, if it was written since the file was
+    /// opened and not replaced or sealed.
+    empty_slot: Option<EmptySlot>,
     tracking: Tracking,
     phase: Phase,
     times: PendingTimes,
@@ -354,7 +359,11 @@ impl File {
         let size = image.header.size;
         let tracking = image.tracking();
         let file = Self::new(vault, keys, store, image.header, size, tracking);
-        file.state.lock().phase = Phase::Changed;
+        {
+            let mut state = file.state.lock();
+            state.phase = Phase::Changed;
+            state.empty_slot = image.slot_bytes();
+        }
         Ok(file)
     }
 
@@ -389,6 +398,7 @@ impl File {
                 header,
                 front: Front::Whole,
                 end: End::Exact,
+                empty_slot: None,
                 tracking,
                 phase: Phase::Clean,
                 times: PendingTimes::NONE,

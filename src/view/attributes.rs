@@ -117,9 +117,13 @@ impl View {
             self.set_size(caller, &node, fh, size)?;
         }
         let object = match self.object(&node, fh) {
-            // The kernel flushes the times of what was deleted meanwhile; a
-            // refusal would come back to somebody as a failed sync.
-            Err(FsError::Stale) if change.only_times() && node.link().is_none() => {
+            // The kernel flushes the times of what was deleted meanwhile, or was
+            // replaced underneath and nobody set another time of; a refusal
+            // would come back to somebody as a failed sync.
+            Err(FsError::Stale)
+                if change.only_times()
+                    && (node.link().is_none() || asks_nothing(&node, change)) =>
+            {
                 return Ok(attr_of_deleted(&node, change));
             }
             other => other?,
@@ -130,7 +134,7 @@ impl View {
         if let Some(mode) = change.mode {
             object.set_mode(mode & 0o7777)?;
         }
-        if change.touches_times() {
+        if change.touches_times() && !Self::stands(&object, change)? {
             Self::set_times(&node, &object, change)?;
         }
         let stat = object.stat()?;
@@ -156,6 +160,23 @@ impl View {
             }
         }
         Ok(())
+    }
+
+    /// Whether a change asks for nothing but the mtime that the backing has.
+    /// The kernel does so after each rename and link, for the ctime it keeps.
+    fn stands(object: &Object, change: &SetAttr) -> Result<bool, FsError> {
+        Ok(change.only_times()
+            && change.atime == SetTime::Omit
+            && Self::is_sealed(object)
+            && change.mtime == SetTime::At(object.stat()?.mtime))
+    }
+
+    /// Whether the backing's times are the final ones.
+    fn is_sealed(object: &Object) -> bool {
+        match object {
+            Object::Open(file, _) => file.unsealed_for().is_none(),
+            Object::Placed(_) => true,
+        }
     }
 
     fn set_size(
@@ -218,6 +239,13 @@ impl SetAttr {
     fn touches_times(&self) -> bool {
         self.atime != SetTime::Omit || self.mtime != SetTime::Omit
     }
+}
+
+/// Whether a change sets nothing but the mtime that was seen last.
+fn asks_nothing(node: &Node, change: &SetAttr) -> bool {
+    let seen = *node.seen.lock();
+    change.atime == SetTime::Omit
+        && seen.is_some_and(|seen| change.mtime == SetTime::At(seen.mtime()))
 }
 
 /// What is left to say of an object that has no name and is not open.

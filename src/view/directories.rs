@@ -209,7 +209,7 @@ impl View {
         let dir = parent
             .open_child(&self.vault, &link.name)
             .map_err(|error| FsError::from(error).stale_if_gone())?;
-        if BackingKey::of(&dir.store().stat_itself()?) == node.key {
+        if BackingKey::of(&dir.store().stat_itself()?) == node.key() {
             Ok(Arc::new(dir))
         } else {
             Err(FsError::Stale)

@@ -187,7 +187,7 @@ impl View {
         };
         let store = self.open_store(node, access)?;
         let stat = store.stat()?;
-        if BackingKey::of(&stat) != node.key {
+        if BackingKey::of(&stat) != node.key() {
             return Err(FsError::Stale);
         }
         if node.looks_foreign(&stat) {
@@ -280,13 +280,23 @@ impl View {
     /// Seals a file unless it is deleted, and records how the backing looks.
     fn finish(&self, node: &Node, file: &File) -> Result<(), FsError> {
         let result = file.store().and_then(|store| {
-            if store.stat()?.nlink > 0 {
-                file.seal()?;
-                node.saw(&store.stat()?);
-                *node.cached.lock() = file.content_mark();
-            } else {
+            // Asked only where no name is known: on a backing over a network it
+            // is a round trip after each write.
+            let is_deleted = || Ok::<_, FileError>(store.stat()?.nlink == 0);
+            if node.link().is_none() && is_deleted()? {
                 file.abandon();
+                return Ok(());
             }
+            match file.seal() {
+                // Somebody else deleted it underneath.
+                Err(_) if is_deleted()? => {
+                    file.abandon();
+                    return Ok(());
+                }
+                sealed => sealed?,
+            }
+            node.saw(&store.stat()?);
+            *node.cached.lock() = file.content_mark();
             Ok(())
         });
         result.map_err(|error| {

@@ -84,6 +84,12 @@ impl Seen {
             ctime: (stat.kind() == Some(FileKind::Directory)).then_some(stat.ctime),
         }
     }
+
+    /// Last change of content.
+    #[must_use]
+    pub const fn mtime(&self) -> Time {
+        self.mtime
+    }
 }
 
 /// One object that the kernel knows.
@@ -93,8 +99,9 @@ pub struct Node {
     pub ino: Ino,
     /// What it is; never changes.
     pub kind: FileKind,
-    /// What it is on the backing; never changes.
-    pub key: BackingKey,
+    /// What it is on the backing. Changed under the table's lock, by a rename;
+    /// a leaf lock.
+    key: Mutex<BackingKey>,
     /// Raised when the backing changed under a file that was not open, so
     /// that the kernel drops what it cached.
     generation: AtomicU64,
@@ -130,7 +137,7 @@ impl Node {
         Self {
             ino,
             kind,
-            key,
+            key: Mutex::new(key),
             generation: AtomicU64::new(generation),
             lookups: AtomicU64::new(lookups),
             links: Mutex::default(),
@@ -143,6 +150,11 @@ impl Node {
             removed: Mutex::new(None),
             names: RwLock::new(()),
         }
+    }
+
+    /// What it is on the backing.
+    pub fn key(&self) -> BackingKey {
+        *self.key.lock()
     }
 
     /// Generation of the inode number.
@@ -239,6 +251,8 @@ impl Drop for Node {
 pub struct Inodes {
     table: Mutex<Table>,
     root: Arc<Node>,
+    /// `st_dev` of the root.
+    device: u64,
 }
 
 #[derive(Debug)]
@@ -264,6 +278,7 @@ impl Inodes {
                 next_synthetic: FIRST_SYNTHETIC,
             }),
             root: node,
+            device: key.dev,
         }
     }
 
@@ -317,7 +332,7 @@ impl Inodes {
     }
 
     fn may_serve(&self, key: BackingKey) -> bool {
-        key.dev == self.root.key.dev && key.ino > Ino::ROOT.get() && key.ino < FIRST_SYNTHETIC
+        key.dev == self.device && key.ino > Ino::ROOT.get() && key.ino < FIRST_SYNTHETIC
     }
 
     /// The node of the object found as `name` in `parent`, with its lookup
@@ -404,9 +419,20 @@ impl Inodes {
             .is_some_and(|known| Arc::ptr_eq(known, node));
         if current && open.file.is_none() && node.lookups.load(Ordering::Acquire) == 0 {
             table.by_ino.remove(&node.ino);
-            if table.by_key.get(&node.key) == Some(&node.ino) {
-                table.by_key.remove(&node.key);
+            if table.by_key.get(&node.key()) == Some(&node.ino) {
+                table.by_key.remove(&node.key());
             }
+        }
+    }
+
+    /// The object goes on under another number on the backing; the one it has
+    /// in the mount stays.
+    pub fn renumber(&self, node: &Node, key: BackingKey) {
+        let mut table = self.table.lock();
+        let old = std::mem::replace(&mut *node.key.lock(), key);
+        if old != key && table.by_key.get(&old) == Some(&node.ino) {
+            table.by_key.remove(&old);
+            table.by_key.insert(key, node.ino);
         }
     }
 
@@ -414,15 +440,57 @@ impl Inodes {
     /// another one there. The node lives on until it is forgotten.
     pub fn retire(&self, node: &Node) {
         let mut table = self.table.lock();
-        if table.by_key.get(&node.key) == Some(&node.ino) {
-            table.by_key.remove(&node.key);
+        if table.by_key.get(&node.key()) == Some(&node.ino) {
+            table.by_key.remove(&node.key());
         }
     }
 }
 
 /// Whether a node stands for a deleted object that nobody has open.
 fn is_retired(table: &Table, node: &Arc<Node>) -> bool {
-    table.by_key.get(&node.key) != Some(&node.ino)
+    table.by_key.get(&node.key()) != Some(&node.ino)
         && node.open.try_lock().is_some_and(|open| open.handles == 0)
         && node.kind != FileKind::Directory
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+    use super::*;
+
+    fn stat(ino: u64) -> Stat {
+        let time = Time { secs: 0, nanos: 0 };
+        Stat {
+            dev: 1,
+            ino,
+            mode: 0o100_644,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 168,
+            blksize: 4096,
+            blocks: 8,
+            atime: time,
+            mtime: time,
+            ctime: time,
+        }
+    }
+
+    #[test]
+    fn an_object_that_got_another_number_is_the_node_it_was() {
+        let inodes = Inodes::new(&stat(1));
+        let name = PlainName::new(b"a").unwrap();
+        let look =
+            |ino| inodes.remember(&inodes.root().clone(), &name, FileKind::Regular, &stat(ino));
+        let node = look(10);
+        inodes.renumber(&node, BackingKey::of(&stat(20)));
+        assert!(Arc::ptr_eq(&look(20), &node));
+        assert_eq!(node.ino, Ino::new(10), "its number in the mount stays");
+        // What has the old number now is something else.
+        assert!(!Arc::ptr_eq(&look(10), &node));
+        inodes.retire(&node);
+        assert!(inodes.find(BackingKey::of(&stat(20))).is_none());
+    }
 }

@@ -107,7 +107,7 @@ impl View {
                 .undecryptable_names
                 .fetch_add(listing.undecryptable, Ordering::Relaxed);
             tracing::warn!(
-                backing_inode = node.key.ino,
+                backing_inode = node.key().ino,
                 count = listing.undecryptable,
                 "entries on the backing do not authenticate and are not shown"
             );
@@ -116,7 +116,7 @@ impl View {
         let snapshot = Arc::new(Snapshot {
             entries: listing.entries,
             parent,
-            dev: node.key.dev,
+            dev: node.key().dev,
         });
         *kept = Some(Arc::clone(&snapshot));
         Ok(snapshot)

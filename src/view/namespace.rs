@@ -10,7 +10,7 @@ use crate::sys::caller::as_caller;
 use crate::sys::fs::Stat;
 use crate::types::{Caller, FileKind, Ino, RenameMode};
 use crate::vault::dir::VaultDir;
-use crate::vault::file::File;
+use crate::vault::file::{File, FileError};
 
 /// Bits of a mode that say what kind of object it is.
 const KIND_BITS: u32 = 0o170_000;
@@ -74,7 +74,7 @@ impl View {
                 // `stat` may be older than a change of our own that ended
                 // while we waited: only what is there now counts.
                 stat = self.dir(parent)?.stat_entry(&self.vault, name)?;
-                if BackingKey::of(&stat) != node.key {
+                if BackingKey::of(&stat) != node.key() {
                     return Err(FsError::Stale);
                 }
                 if node.looks_foreign(&stat) {
@@ -170,7 +170,7 @@ impl View {
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
         if mode & KIND_BITS == REGULAR || mode & KIND_BITS == 0 {
-            let file = self.new_file(caller, &dir, name, mode)?;
+            let (file, _) = self.new_file(caller, &dir, name, mode)?;
             file.seal()?;
         } else {
             as_caller(*caller, || dir.mknod(&self.vault, name, mode, rdev))?;
@@ -178,20 +178,25 @@ impl View {
         self.created(&parent, &dir, name)
     }
 
-    /// Creates a regular file on the backing, its image included. If the image
-    /// cannot be written, the entry is removed again.
+    /// Creates a regular file on the backing, its image included, and tells what
+    /// it is there. If that fails, the entry is removed again.
     fn new_file(
         &self,
         caller: &Caller,
         dir: &VaultDir,
         name: &PlainName,
         mode: u32,
-    ) -> Result<File, FsError> {
+    ) -> Result<(File, Stat), FsError> {
         let store = as_caller(*caller, || {
             dir.create_file(&self.vault, name, mode & 0o7777)
         })?;
-        match File::create(&self.vault, store, dir.id()) {
-            Ok(file) => Ok(file),
+        let made = store.stat().map_err(FileError::from).and_then(|stat| {
+            // Of before the image, which a backing over a network would have
+            // to be asked about: what shows of it is the time.
+            Ok((File::create(&self.vault, store, dir.id())?, stat))
+        });
+        match made {
+            Ok(made) => Ok(made),
             Err(error) => {
                 if let Err(left) = dir.unlink(&self.vault, name) {
                     tracing::error!(error = %left, "an unfinished file could not be removed");
@@ -217,20 +222,27 @@ impl View {
         let parent = self.node(parent)?;
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
-        let file = Arc::new(self.new_file(caller, &dir, name, mode)?);
-        let stat = file.store()?.stat()?;
-        let entry = self.entry(&parent, name, &stat)?;
-        let node = self.node(entry.attr.ino)?;
+        let (file, stat) = self.new_file(caller, &dir, name, mode)?;
+        let file = Arc::new(file);
+        let node = self
+            .inodes
+            .remember(&parent, name, FileKind::Regular, &stat);
         // It was born OPEN, so it is sealed when the last handle goes, even
         // one that only reads.
-        let opened = self.adopt(&node, file, how.access);
+        let opened = self.adopt(&node, Arc::clone(&file), how.access);
+        let entry = Entry {
+            attr: self.attr_with(&node, &stat, Some(&file)),
+            generation: node.generation(),
+        };
         Ok((entry, opened))
     }
 
     /// Adds a name to an object.
     ///
     /// # Errors
-    /// [`FsError::Exists`]; the backing's (EMLINK, EPERM for directories).
+    /// [`FsError::Exists`]; the backing's (EMLINK, EPERM for directories);
+    /// [`FsError::NotPermitted`] where it does not show that two names are one
+    /// object, as SFTP does not: the two would be written as two.
     pub fn link(&self, ino: Ino, parent: Ino, name: &PlainName) -> Result<Entry, FsError> {
         self.must_be_writable()?;
         let node = self.node(ino)?;
@@ -242,7 +254,12 @@ impl View {
         let dir = self.dir(&parent)?;
         VaultDir::hard_link(&self.vault, (&from_dir, &from.name), (&dir, name))
             .map_err(|error| FsError::from(error).stale_if_gone())?;
-        self.created(&parent, &dir, name)
+        let stat = dir.stat_entry(&self.vault, name)?;
+        if BackingKey::of(&stat) != node.key() {
+            dir.unlink(&self.vault, name)?;
+            return Err(FsError::NotPermitted);
+        }
+        self.entry(&parent, name, &stat)
     }
 
     /// Removes a name that is not a directory's.
@@ -355,12 +372,14 @@ impl View {
         if mode == RenameMode::Exchange {
             if let Some(node) = &target_node {
                 moved(node, (&to_parent, to.1), (&from_parent, from.1));
+                self.renumber(node, &from_dir, from.1);
             }
         } else if let Some(target) = &target {
             self.lost_name(&to_parent, to.1, target);
         }
         if let Some(node) = &source_node {
             moved(node, (&from_parent, from.1), (&to_parent, to.1));
+            self.renumber(node, &to_dir, to.1);
         }
         for node in [&source_node, &target_node].into_iter().flatten() {
             if let Some(file) = self.open_file_of(node, None) {
@@ -389,6 +408,16 @@ impl View {
             .map(|entry| entry.bytes())
             .collect::<Vec<_>>()
             .join(&b'/')
+    }
+
+    /// Keeps a renamed node known as what it is: a backing that makes its
+    /// numbers up, as rclone does, may have given the object another one.
+    fn renumber(&self, node: &Arc<Node>, dir: &VaultDir, name: &PlainName) {
+        if let Ok(stat) = dir.stat_entry(&self.vault, name)
+            && stat.kind() == Some(node.kind)
+        {
+            self.inodes.renumber(node, BackingKey::of(&stat));
+        }
     }
 
     /// Opens a node's file afresh for `access`, by its place.

@@ -47,7 +47,7 @@ impl View {
         let placed = dir
             .node(&self.vault, &link.name)
             .map_err(|error| FsError::from(error).stale_if_gone())?;
-        if BackingKey::of(&placed.stat()?) == node.key {
+        if BackingKey::of(&placed.stat()?) == node.key() {
             Ok(Object::Placed(placed))
         } else {
             Err(FsError::Stale)

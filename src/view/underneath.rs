@@ -267,7 +267,7 @@ impl View {
         let Some(mut open) = node.open.try_lock() else {
             return Look::Busy;
         };
-        let still = |stat: Stat| BackingKey::of(&stat) == node.key && node.looks_foreign(&stat);
+        let still = |stat: Stat| BackingKey::of(&stat) == node.key() && node.looks_foreign(&stat);
         if !dir.store().stat(entry).is_ok_and(still) {
             return Look::Known;
         }
@@ -304,7 +304,7 @@ impl View {
         };
         for listed in listing.entries {
             let key = BackingKey {
-                dev: node.key.dev,
+                dev: node.key().dev,
                 ino: listed.ino,
             };
             let known = self.inodes.find(key);

@@ -110,6 +110,28 @@ impl Reference {
         }
     }
 
+    /// Whether an operation takes a name away from the file that is held.
+    pub(crate) fn ends_held(&self, op: &Op) -> bool {
+        let gone = match *op {
+            Op::Unlink(d, n) => self.get((d, n)),
+            Op::Rename(_, to, Mode::Replace) => self.get(to),
+            _ => return false,
+        };
+        match (gone, &self.held) {
+            (Ok(Object::File(gone)), Some(held)) => Rc::ptr_eq(&gone, held),
+            _ => false,
+        }
+    }
+
+    /// Whether an operation may succeed although it is not offered: a rename
+    /// of a name to itself.
+    pub(crate) fn is_no_change(&self, op: &Op) -> bool {
+        match *op {
+            Op::Rename(from, to, _) => from.1 == to.1 && self.path_of(from.0) == self.path_of(to.0),
+            _ => false,
+        }
+    }
+
     pub(crate) fn apply(&mut self, op: &Op, chunk: usize) -> Outcome {
         match self.try_apply(op, chunk) {
             Ok(None) => Outcome::Done,

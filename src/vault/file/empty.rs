@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::checkpoint::SharedJournal;
 use super::journalled::Mode;
+use super::write::Plan;
 use super::{End, File, FileError, Front, Phase, State, Tracking};
 use crate::codec::batch::{SealSum, SlotBuf, Tail, Workers, seal_slots};
 use crate::codec::geometry::Geometry;
@@ -12,6 +13,9 @@ use crate::codec::header::{self, Header, HeaderImage, OpenFlag, SparseFlag};
 use crate::codec::journal::{NewSlot, Record, Replaced, SlotTag};
 use crate::codec::keys::FileKeys;
 use crate::types::{ChunkNo, CipherLen, CipherOff, DirId, PlainLen};
+
+/// A last slot without content.
+pub(super) type EmptySlot = [u8; Geometry::SLOT_OVERHEAD];
 
 /// The first 168 bytes of an empty file.
 pub(super) struct EmptyImage {
@@ -27,6 +31,11 @@ impl EmptyImage {
             seal: self.seal,
             holes: 0,
         }
+    }
+
+    /// The bytes of its one slot.
+    pub(super) fn slot_bytes(&self) -> Option<EmptySlot> {
+        self.slot.sealed().bytes().try_into().ok()
     }
 }
 
@@ -76,6 +85,7 @@ impl File {
         )?;
         state.header = image.header;
         state.tracking = image.tracking();
+        state.empty_slot = image.slot_bytes();
         state.front = Front::Whole;
         self.forget_pending(state);
         Ok(())
@@ -126,6 +136,16 @@ impl File {
                 Err(error.into())
             }
         }
+    }
+
+    /// The slot that a change of an empty file replaces, if it need not be read.
+    /// Writes the image first where that is still to come.
+    pub(super) fn known_empty_slot(&self, plan: &Plan) -> Result<Option<EmptySlot>, FileError> {
+        let mut state = self.state.lock();
+        if state.front == Front::Missing {
+            self.write_front(&mut state)?;
+        }
+        Ok(state.empty_slot.filter(|_| plan.size == PlainLen::new(0)))
     }
 
     /// Length 0 on the backing, then the image of an empty file. If only the

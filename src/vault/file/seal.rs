@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::journalled::Mode;
 use super::{File, FileError, Front, PendingTimes, Phase, State, Tracking};
 use crate::codec::header::OpenFlag;
-use crate::types::{ChunkNo, SetTime};
+use crate::types::ChunkNo;
 
 impl File {
     /// Writes the sealed header, then the pending times. Does nothing if
@@ -27,16 +27,9 @@ impl File {
         if let Tracking::Exact { holes, .. } = state.tracking {
             self.sparse.store(holes > 0, Ordering::Release);
         }
-        let times = state.times;
-        if times.atime != SetTime::Omit || times.mtime != SetTime::Omit {
-            match self.writer()?.set_times(times.atime, times.mtime) {
-                // Somebody else's file that we may write: its times are the
-                // backing's own, which the header's write has just set.
-                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
-                other => other?,
-            }
-        }
+        state.times.apply(&*self.writer()?)?;
         state.times = PendingTimes::NONE;
+        state.empty_slot = None;
         state.phase = Phase::Clean;
         Ok(())
     }

@@ -69,8 +69,8 @@ impl FullChunks {
 
 /// Which slots a change replaces. `size` is the old plaintext length, `grown`
 /// the new one.
-struct Plan {
-    size: PlainLen,
+pub(super) struct Plan {
+    pub(super) size: PlainLen,
     grown: PlainLen,
     /// The first chunk the content touches.
     first: ChunkNo,
@@ -102,7 +102,6 @@ impl File {
             let full = self.seal_full_chunks(scratch, span, bytes)?;
             let (_guard, size) = self.lock_for_change(span);
             let grown = size.max(PlainLen::new(span.end.get()));
-            self.begin_change(SparseFlag::Dense)?;
             self.rewrite(scratch, span, Content::Bytes(bytes), size, grown, &full)
         })
     }
@@ -253,7 +252,10 @@ impl File {
     ) -> Result<(), FileError> {
         let g = self.geometry;
         let plan = self.plan(span, size, grown);
+        // Before the header is replaced: a backing over a network would be asked
+        // again for the slots it has just sent with the header.
         let old = self.read_old(scratch, &plan)?;
+        self.begin_change(SparseFlag::Dense)?;
         if plan.tail == Tail::Last {
             self.trim(&mut self.state.lock())?;
         }
@@ -290,6 +292,7 @@ impl File {
         if holes_made > 0 {
             self.sparse.store(true, Ordering::Release);
         }
+        self.state.lock().empty_slot = None;
         if self.is_journalled() {
             return self.put_in_journal(scratch, &plan, (old, added), holes_made);
         }
@@ -379,9 +382,14 @@ impl File {
         let range = &plan.old_bytes;
         let len = to_usize(range.end.get() - range.start.get());
         scratch.old.resize(len, 0);
-        let read = self.load(plan.old_first, &mut scratch.old)?;
-        if read < len {
-            return Err(Damage::Missing(plan.old_first).into());
+        match self.known_empty_slot(plan)? {
+            Some(slot) => scratch.old.copy_from_slice(&slot),
+            None => {
+                let read = self.load(plan.old_first, &mut scratch.old)?;
+                if read < len {
+                    return Err(Damage::Missing(plan.old_first).into());
+                }
+            }
         }
         let g = self.geometry;
         let workers = workers_for(len);
