@@ -101,7 +101,7 @@ fn each_kind_of_damage_is_repaired_and_nothing_is_deleted() {
         assert_eq!(lost, Vec::<usize>::new(), "{what}: contents are gone");
         let taken = matches!(
             expected.as_slice(),
-            ["set-aside" | "drop-attributes"] | ["pin"]
+            ["set-aside" | "drop-attributes" | "bring-in"] | ["pin"]
         );
         assert!(taken || !quarantine.exists(), "{what}: an empty quarantine");
         if quarantine.exists() {
