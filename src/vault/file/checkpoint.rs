@@ -70,10 +70,15 @@ impl File {
                     .map_err(|partial: PartialWrite| partial.source)?;
             }
         }
-        for (&chunk, patch) in &overlay.chunks {
-            if matches!(patch, Patch::Hole) {
-                self.make_holes(chunk, chunk.next())?;
-            }
+        // Neighbours at once: one slot is no whole number of blocks to free.
+        let holes: Vec<ChunkNo> = overlay
+            .chunks
+            .iter()
+            .filter(|(_, patch)| matches!(patch, Patch::Hole))
+            .map(|(&chunk, _)| chunk)
+            .collect();
+        for run in holes.chunk_by(|a, b| a.next() == *b) {
+            self.make_holes(run[0], run[run.len() - 1].next())?;
         }
         drop(overlay);
         if state.pending.cut || state.end == End::Beyond {

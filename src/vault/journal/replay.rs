@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 
 use super::scan::{Change, Story, stories};
-use crate::codec::batch::{Holes, Tail, Workers, open_slots};
+use crate::codec::batch::{Holes, SlotBuf, Tail, Workers, open_slots};
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{Header, OpenFlag, seal_header};
 use crate::codec::journal::{JournalError, JournalHead, NewSlot, Replaced, SlotTag};
@@ -385,6 +385,7 @@ impl<'a> Teller<'a> {
             ..*header
         };
         self.put_header(&open)?;
+        let mut holes = Vec::new();
         for &(chunk, one, at) in work {
             let to = self.g.slot_start(chunk);
             let len = u64::try_from(self.slot_len(chunk, header)).unwrap_or(u64::MAX);
@@ -393,9 +394,13 @@ impl<'a> Teller<'a> {
                     .file
                     .copy_from(self.journal, at, len, to)
                     .map_err(|partial| partial.source)?,
-                (NewSlot::Hole, _) => self.file.punch_hole(to, len)?,
+                (NewSlot::Hole, _) => holes.push(chunk),
                 (NewSlot::Stored(_) | NewSlot::Placed(_), _) => {}
             }
+        }
+        // Neighbours at once: one slot is no whole number of blocks to free.
+        for run in holes.chunk_by(|a, b| a.next() == *b) {
+            self.punch(run)?;
         }
         let end = self.g.cipher_len(header.size);
         self.file.truncate(end.ok_or(io::ErrorKind::InvalidData)?)?;
@@ -404,6 +409,24 @@ impl<'a> Teller<'a> {
             ..*header
         })?;
         self.file.sync_all()
+    }
+
+    /// Holes where this run of neighbours was; zeros where the backing cannot.
+    fn punch(&self, run: &[ChunkNo]) -> io::Result<()> {
+        let from = self.g.slot_start(run[0]);
+        let end = self.g.slot_start(run[run.len() - 1].next());
+        match self.file.punch_hole(from, end.get() - from.get()) {
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                let mut zeros = SlotBuf::default();
+                zeros.fill_with_holes(self.g, 1);
+                run.iter().try_for_each(|&chunk| {
+                    self.file
+                        .write_at(&[zeros.sealed()], self.g.slot_start(chunk))
+                        .map_err(|partial| partial.source)
+                })
+            }
+            other => other,
+        }
     }
 
     fn put_header(&self, header: &Header) -> io::Result<()> {
