@@ -94,6 +94,12 @@ def shown(work, speed):
     return f"{speed / 4096:.0f} IOPS" if "4 KiB" in work or "each" in work else f"{speed / 1e6:.0f} MB/s"
 
 
+def spread(speeds):
+    """How far apart the rounds are, in parts of their median. A ratio says nothing that is
+    nearer to 1 than this."""
+    return f"{(max(speeds) - min(speeds)) / statistics.median(speeds):.2f}" if len(speeds) > 1 else "-"
+
+
 def cost(options):
     help_text = run([options.keepfs, "mount", "--help"]).stdout
     modes = [mode for mode, words in MODES.items() if all(word in help_text for word in words)]
@@ -121,10 +127,11 @@ def cost(options):
             medians = {mode: statistics.median(speeds[place, work, mode]) for mode in modes}
             ratio = medians["journal"] / medians["none"] if "none" in medians else None
             rows.append([place, work, shown(work, medians["journal"]), shown(work, medians["none"]) if ratio else "-",
-                         f"{ratio:.2f}" if ratio else "-", wanted or "stated"])
+                         f"{ratio:.2f}" if ratio else "-", wanted or "stated",
+                         " / ".join(spread(speeds[place, work, mode]) for mode in modes)])
             result.append({"place": place, "work": work, "wanted": wanted, "ratio": ratio, "medians": medians,
                            "all": {mode: speeds[place, work, mode] for mode in modes}})
-    print(table(["backing", "work", "as mounted by default", "--no-journal", "ratio", "wanted"], rows))
+    print(table(["backing", "work", "as mounted by default", "--no-journal", "ratio", "wanted", "spread of the rounds"], rows))
     for text in missing:
         print(f"\nMISSING {text}")
     return {"passed": not missing, "missing": missing, "rounds": options.rounds, "works": result}

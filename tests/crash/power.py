@@ -12,7 +12,7 @@ import time
 
 import libc
 from report import Broken, Progress, Tally, say, tallies_table
-from systems import SYSTEMS, demand, mounted
+from systems import SYSTEMS, demand, mounted, run, until
 from trial import Trial, kinds_of
 
 # _IOR('X', 125, __u32): EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN are the same.
@@ -50,17 +50,12 @@ class Disk:
         demand(["mount", "-o", "loop", self.image, self.place])
 
     def unmount(self):
-        if not mounted(self.place):
-            return
-        # Somebody may still hold what has just ended.
-        for attempt in range(100):
-            try:
-                demand(["umount", self.place])
-                return
-            except Broken:
-                if attempt == 99:
-                    raise
-                time.sleep(0.05)
+        """And lets go of the image: a file system that is also in somebody else's mount
+        namespace lives on, and mounting the image again would show it as it was shut down."""
+        if mounted(self.place) and not until(lambda: run(["umount", self.place]).returncode == 0, 20, pause=0.05):
+            raise Broken(f"{self.place} cannot be unmounted")
+        if not until(lambda: not demand(["losetup", "-j", self.image]).stdout.strip(), 20, pause=0.05):
+            raise Broken("somebody else holds the file system that was cut: this run says nothing")
 
     def sync(self):
         handle = os.open(self.place, os.O_RDONLY)
