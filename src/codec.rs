@@ -12,6 +12,7 @@
 //! | `parts` | a table of fields, taken apart |
 //! | [`header`] | the header of a regular file |
 //! | [`batch`] | runs of chunks, and the seal over them |
+//! | [`journal`] | what shall replace live slots, before it does |
 //! | [`names`], [`entry`] | cipher names, directory ids and pins; classes of entries |
 //! | [`conflict`] | what the conflict copies of sync clients are called |
 //! | [`link`], [`xattr`] | targets of symbolic links; extended attributes |
@@ -24,6 +25,7 @@ pub mod conflict;
 pub mod entry;
 pub mod geometry;
 pub mod header;
+pub mod journal;
 pub mod kdf;
 pub mod keys;
 pub mod link;
@@ -38,6 +40,8 @@ mod testing;
 mod text;
 pub mod vault;
 pub mod xattr;
+
+use std::ops::Range;
 
 pub use random::RandomError;
 
@@ -56,6 +60,12 @@ impl<'a> Sealed<'a> {
     #[must_use]
     pub fn bytes(self) -> &'a [u8] {
         self.0
+    }
+
+    /// Some of them.
+    #[must_use]
+    pub fn part(self, range: Range<usize>) -> Self {
+        Self(&self.0[range])
     }
 
     /// How many bytes there are.

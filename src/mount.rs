@@ -59,6 +59,8 @@ pub struct MountPlan {
     pub cache_timeout: Duration,
     /// What becomes of a program's writes.
     pub writes: Writes,
+    /// How a file that was safe already is written over.
+    pub overwrites: Overwrites,
     /// What becomes of files that are not sealed.
     pub trust: Trust,
     /// Which key slots are tried.
@@ -80,6 +82,15 @@ pub enum Writes {
     Gathered,
     /// Each goes to the daemon at once.
     AtOnce,
+}
+
+/// How a file that was safe already is written over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Overwrites {
+    /// By way of the journal: a crash at any moment leaves it whole.
+    Journalled,
+    /// In its place: a crash tears what is being written.
+    InPlace,
 }
 
 /// What becomes of files that are not sealed: whose last writer did not come
@@ -131,6 +142,7 @@ mod tests {
             audience: Audience::Everyone,
             cache_timeout: Duration::from_millis(1500),
             writes: Writes::AtOnce,
+            overwrites: Overwrites::InPlace,
             trust: Trust::Strict,
             slots: SlotChoice::First(SlotId::new([7; 16])),
         };

@@ -8,6 +8,7 @@
 //! | [`mod@file`] | [`StoreFile`]: an open regular file |
 //! | [`node`] | [`StoreNode`]: owner, mode, times, attributes of any object |
 //! | [`internal`] | files of keepfs itself, by fixed names, replaced atomically |
+//! | [`journal`] | the journal's file |
 //! | [`unfinished`] | objects under temporary names until they are whole |
 //! | `leftovers` | removing directories that only hold such files |
 //! | [`quarantine`] | what repair takes out, kept outside the vault |
@@ -16,6 +17,7 @@
 
 pub mod file;
 pub mod internal;
+pub mod journal;
 mod leftovers;
 pub mod node;
 pub mod quarantine;

@@ -9,16 +9,18 @@
 //! | [`dir`] | directories: names, ids, pins |
 //! | `notes` | which ids directories had, kept apart from them |
 //! | [`mod@file`] | regular files: chunks, holes, seals |
+//! | [`journal`] | what shall replace live slots, before it does |
 
 pub mod dir;
 pub mod file;
 pub mod init;
+pub mod journal;
 mod notes;
 pub mod slots;
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use init::{InitError, InitOptions, init};
 pub use slots::{
@@ -35,6 +37,7 @@ use crate::store::{Internal, StoreDir, StoreFile};
 use crate::sys::fs::{FileLock, is_not_regular};
 use crate::types::{SlotId, VaultId};
 use dir::VaultDir;
+use journal::Journal;
 use notes::Notes;
 use slots::KeySlots;
 
@@ -183,11 +186,12 @@ impl LockedVault {
     ) -> Result<Vault, UnlockFailed> {
         match self.open_slot(credential, caps, choice) {
             Ok(opened) => Ok(Vault {
-                keys: KeyTree::derive(self.description.vault_id(), &opened.master),
+                keys: Arc::new(KeyTree::derive(self.description.vault_id(), &opened.master)),
                 description: self.description,
                 opened_by: opened.slot,
                 root: self.root,
                 notes: Notes::default(),
+                journal: OnceLock::new(),
                 _file: self.file,
             }),
             Err(error) => Err(UnlockFailed {
@@ -250,11 +254,12 @@ fn bad_vault_file(source: io::Error) -> VaultError {
 
 /// An unlocked vault. Shared by reference counting; all methods take `&self`.
 pub struct Vault {
-    keys: KeyTree,
+    keys: Arc<KeyTree>,
     description: VaultFile,
     opened_by: SlotId,
     root: Arc<StoreDir>,
     notes: Notes,
+    journal: OnceLock<Arc<Journal>>,
     /// Held open for its lock.
     _file: StoreFile,
 }
@@ -294,6 +299,19 @@ impl Vault {
     #[must_use]
     pub fn root_dir(&self) -> VaultDir {
         VaultDir::root(Arc::clone(&self.root), self.keys.root_dir_id())
+    }
+
+    /// From here on, overwrites go through a journal. For a mount, which has
+    /// the vault to itself.
+    pub fn begin_journal(&self) {
+        self.journal
+            .get_or_init(|| Arc::new(Journal::new(Arc::clone(&self.root), Arc::clone(&self.keys))));
+    }
+
+    /// The journal, if overwrites go through one.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Arc<Journal>> {
+        self.journal.get()
     }
 
     /// Where the keys are in memory, to be locked there.

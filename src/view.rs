@@ -296,6 +296,8 @@ pub struct View {
     directories: Directories,
     /// Nodes with a writable handle or an unsealed file.
     writing: parking_lot::Mutex<std::collections::HashMap<Ino, Arc<Node>>>,
+    /// Held by whoever puts in place what a long journal holds.
+    relieving: parking_lot::Mutex<()>,
     counters: Counters,
 }
 
@@ -321,6 +323,7 @@ impl View {
             inodes,
             handles: Handles::default(),
             writing: parking_lot::Mutex::default(),
+            relieving: parking_lot::Mutex::default(),
             counters: Counters::default(),
         })
     }

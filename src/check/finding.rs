@@ -115,6 +115,9 @@ pub enum Trouble {
     /// A second object of the same name.
     #[error("another object of the same name is shown instead of it")]
     Hidden,
+    /// The journal of a mount that did not end.
+    #[error("it holds the last changes of a mount that was killed")]
+    Journal,
     /// A file of keepfs that is of no use any more.
     #[error("it was left by an interrupted keepfs or a sync client")]
     Leftover,
@@ -147,7 +150,7 @@ impl Trouble {
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => Loss::Nothing,
-            Self::LeftOpen | Self::Longer => Loss::Unproven,
+            Self::LeftOpen | Self::Longer | Self::Journal => Loss::Unproven,
             Self::Unreadable(_) => Loss::Unknown,
             Self::Chunks(_) | Self::WrongSeal | Self::Attribute(_) => Loss::Part,
             Self::File(damage) => match damage {
@@ -200,6 +203,7 @@ impl Trouble {
             Self::ConflictCopy { .. } => "conflict-copy",
             Self::Hidden => "hidden",
             Self::OrphanedSideFile => "orphaned-side-file",
+            Self::Journal => "journal",
             Self::Leftover => "leftover",
             Self::ClientTemp => "client-temp",
             Self::Foreign => "foreign",
@@ -234,6 +238,10 @@ impl Trouble {
             }
             Self::LeftOpen | Self::Longer => {
                 "look at the file in a mount; --repair seals it as it is"
+            }
+            Self::Journal => {
+                "mount the vault on the machine that was writing it: that puts them in their \
+                 place, and so does --repair on any"
             }
             Self::Link(_) | Self::Attribute(_) => "set it anew in a mount, or use a backup",
             Self::ConflictCopy { .. } => {

@@ -67,6 +67,7 @@ impl Checker<'_> {
                 | Meaning::SideFile
                 | Meaning::OrphanedSideFile
                 | Meaning::Internal
+                | Meaning::Journal
                 | Meaning::Leftover
                 | Meaning::ClientTemp
                 | Meaning::Foreign => {}
@@ -139,6 +140,7 @@ impl Checker<'_> {
                 return self.object(dir, name, entry.entry, entry.kind, place);
             }
             Meaning::OrphanedSideFile => Trouble::OrphanedSideFile,
+            Meaning::Journal => Trouble::Journal,
             Meaning::Leftover => Trouble::Leftover,
             Meaning::ClientTemp => Trouble::ClientTemp,
             Meaning::Foreign => Trouble::Foreign,

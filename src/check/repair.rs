@@ -28,6 +28,7 @@ use crate::vault::Vault;
 use crate::vault::dir::{DirError, VaultDir};
 use crate::vault::file::settle::Unfinished;
 use crate::vault::file::{Damage, File, FileError};
+use crate::vault::journal::replay::{Fate, Whose};
 
 /// Why a step was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -161,9 +162,17 @@ pub fn plan(vault: &Vault, report: &Report, stated: &[DirId]) -> Vec<Step> {
     let mut directories = Directories::of(vault, report, stated);
     let mut steps: Vec<Step> = Vec::new();
     let mut seen = HashSet::new();
+    let holds_journal = |group: &[Finding]| {
+        group
+            .iter()
+            .any(|one| matches!(one.trouble, Trouble::Journal))
+    };
+    // First of all: what looks damaged may be in it.
+    let journals_only = holds_journal(&report.findings);
     let groups = report
         .findings
-        .chunk_by(|a, b| a.cipher_path == b.cipher_path);
+        .chunk_by(|a, b| a.cipher_path == b.cipher_path)
+        .filter(|group| !journals_only || holds_journal(group));
     for group in groups {
         let Ok(spot) = Spot::find(vault, &group[0].cipher_path) else {
             continue;
@@ -250,6 +259,7 @@ impl Planner<'_, '_> {
             Trouble::File(Damage::Header(HeaderError::UnknownFlags(_))) => None,
             Trouble::WrongSeal | Trouble::File(_) | Trouble::Link(_) => Some(Remedy::SetAside),
             Trouble::Attribute(_) => Some(Remedy::DropAttributes),
+            Trouble::Journal => Some(Remedy::BringIn),
             Trouble::Directory(_)
             | Trouble::Unreadable(_)
             | Trouble::IdlePin
@@ -403,6 +413,7 @@ impl Step {
                 let (parent, _) = spot.named_parent()?;
                 Task::NewName(parent.entry_for(vault, name)?, name.clone())
             }
+            Remedy::BringIn => Task::BringIn,
             Remedy::DropAttributes => Task::DropAttributes,
             Remedy::SetAside | Remedy::SetAsideCopy { .. } => Task::SetAside,
         })
@@ -427,6 +438,7 @@ enum Task {
     Exchange(Spot, Vec<u8>),
     MoveHome(VaultDir, Vec<u8>),
     NewName(RawName, PlainName),
+    BringIn,
     DropAttributes,
     SetAside,
 }
@@ -441,7 +453,7 @@ impl Task {
             Self::Exchange(_, path) | Self::MoveHome(_, path) => Deed::Moved(path),
             Self::NewName(entry, _) => Deed::Renamed(entry),
             Self::DropAttributes => Deed::Attributes,
-            Self::SetAside => Deed::Entry,
+            Self::BringIn | Self::SetAside => Deed::Entry,
         }
     }
 
@@ -476,6 +488,17 @@ impl Task {
                 parent.name_anew(vault, entry, &name)?;
             }
             Self::DropAttributes => drop_attributes(vault, spot, kept)?,
+            Self::BringIn => {
+                let (parent, entry) = spot.entry()?;
+                match vault.replay_journal(entry, Whose::Anybodys)? {
+                    Fate::InUse => return Err(RepairError::Changed),
+                    // Kept in any case: what does not fit may be wanted.
+                    Fate::Replayed { .. }
+                    | Fate::Left { .. }
+                    | Fate::Elsewhere
+                    | Fate::Unreadable(_) => kept.take(parent, entry)?,
+                }
+            }
             Self::SetAside => {
                 let (parent, entry) = spot.entry()?;
                 kept.take(parent, entry)?;

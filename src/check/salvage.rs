@@ -119,6 +119,7 @@ fn is_damaged(finding: &Finding) -> bool {
         | Trouble::Hidden
         | Trouble::OrphanedSideFile
         | Trouble::LostPin
+        | Trouble::Journal
         | Trouble::Leftover
         | Trouble::ClientTemp
         | Trouble::Foreign => false,

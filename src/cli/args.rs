@@ -150,7 +150,8 @@ In /etc/fstab, with a link /sbin/mount.keepfs to this program:
 Options for -o, separated by commas:
   ro, rw, exec, noexec, suid, nosuid, dev, nodev, atime, noatime, diratime, nodiratime
                         as in mount(8); nosuid, nodev and noatime unless told otherwise
-  allow_other, strict, nonempty, writeback, no_writeback
+  allow_other, strict, nonempty, writeback, no_writeback,
+  journal, no_journal
   cache_timeout=SECONDS
   passfile=FILE, credential=NAME, keyfile=FILE, slot=ID
                         as the flags of these names
@@ -187,6 +188,13 @@ pub struct MountArgs {
     /// Hand each write over at once instead of letting the kernel gather them
     #[arg(long)]
     pub no_writeback: bool,
+    /// Write over files in their place, without a journal
+    ///
+    /// Saves the second write of what is written over. A crash or a power cut
+    /// then destroys the 4 KiB that were just being written over, old contents
+    /// included.
+    #[arg(long)]
+    pub no_journal: bool,
     /// Refuse files that were not sealed or do not match their seal
     #[arg(long)]
     pub strict: bool,
@@ -359,6 +367,7 @@ impl HelperCli {
             options: self.options,
             cache_timeout: None,
             no_writeback: false,
+            no_journal: false,
             strict: false,
             unlock: UnlockArgs::default(),
             sloppy: self.sloppy,

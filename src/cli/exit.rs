@@ -193,7 +193,7 @@ fn of_serve(error: &ServeError) -> Exit {
         ServeError::Vault { error, .. } => of_vault(error),
         ServeError::Lock { error, .. } => of_lock(error),
         ServeError::Unlock { error, .. } => of_unlock(error),
-        ServeError::View(_) => Exit::Backing,
+        ServeError::View(_) | ServeError::Replay(_) => Exit::Backing,
         ServeError::Mount { error, .. } => of_mount(error),
         ServeError::Session(_) => Exit::MountRefused,
         ServeError::NotSaved(_) => Exit::NotSaved,

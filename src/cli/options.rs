@@ -29,6 +29,8 @@ pub struct MountOptions {
     pub non_empty: Option<bool>,
     /// `writeback`, `no_writeback`
     pub writeback: Option<bool>,
+    /// `journal`, `no_journal`
+    pub journal: Option<bool>,
     /// `cache_timeout=`
     pub cache_timeout: Option<Duration>,
     /// `fsname=`
@@ -158,6 +160,8 @@ impl MountOptions {
             "nonempty" => (&mut self.non_empty, true),
             "writeback" => (&mut self.writeback, true),
             "no_writeback" => (&mut self.writeback, false),
+            "journal" => (&mut self.journal, true),
+            "no_journal" => (&mut self.journal, false),
             _ => return None,
         })
     }

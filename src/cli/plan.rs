@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::args::{MountArgs, UnlockArgs};
 use super::options::{MountOptions, OptionError, Unknown};
 use crate::mount::point::{self, NonEmpty, PointError};
-use crate::mount::{MountPlan, Trust, Writes};
+use crate::mount::{MountPlan, Overwrites, Trust, Writes};
 use crate::sys::mount::{Audience, MountFlag};
 use crate::vault::SlotChoice;
 
@@ -39,6 +39,7 @@ pub fn options(words: &MountArgs) -> Result<MountOptions, OptionError> {
     raise(&mut options.allow_other, words.allow_other, true);
     raise(&mut options.strict, words.strict, true);
     raise(&mut options.writeback, words.no_writeback, false);
+    raise(&mut options.journal, words.no_journal, false);
     options.cache_timeout = words.cache_timeout.or(options.cache_timeout);
     Ok(options)
 }
@@ -91,6 +92,10 @@ pub fn plan(
         writes: match options.writeback {
             Some(false) => Writes::AtOnce,
             Some(true) | None => Writes::Gathered,
+        },
+        overwrites: match options.journal {
+            Some(false) => Overwrites::InPlace,
+            Some(true) | None => Overwrites::Journalled,
         },
         trust: match options.strict {
             Some(true) => Trust::Strict,

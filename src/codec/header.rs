@@ -36,7 +36,8 @@ const ZERO_LEN: usize = 4;
 const ID_LEN: usize = 16;
 /// Magic, zeros and id: what is neither encrypted nor random.
 const PUBLIC_LEN: usize = MAGIC.len() + ZERO_LEN + ID_LEN;
-const FIELDS_LEN: usize = 64;
+/// Length of the sealed fields, in bytes.
+pub(in crate::codec) const FIELDS_LEN: usize = 64;
 
 const FLAG_OPEN: u8 = 0x01;
 const FLAG_SPARSE: u8 = 0x02;
@@ -219,7 +220,8 @@ pub fn open_header(
     parse_fields(claimed, &fields)
 }
 
-fn encode_fields(header: &Header) -> [u8; FIELDS_LEN] {
+/// The sealed fields of a header.
+pub(in crate::codec) fn encode_fields(header: &Header) -> [u8; FIELDS_LEN] {
     let open = match header.open {
         OpenFlag::Open => FLAG_OPEN,
         OpenFlag::Closed => 0,
@@ -238,7 +240,14 @@ fn encode_fields(header: &Header) -> [u8; FIELDS_LEN] {
     fields
 }
 
-fn parse_fields(file_id: FileId, fields: &[u8; FIELDS_LEN]) -> Result<Header, HeaderError> {
+/// The inverse of [`encode_fields`].
+///
+/// # Errors
+/// Flags, zeros or size are not as they must be.
+pub(in crate::codec) fn parse_fields(
+    file_id: FileId,
+    fields: &[u8; FIELDS_LEN],
+) -> Result<Header, HeaderError> {
     let mut parts = Parts::new(fields);
     let [flags] = *parts.take();
     if flags & !(FLAG_OPEN | FLAG_SPARSE) != 0 {

@@ -4,7 +4,7 @@
 //! K(x) = HKDF-SHA-256(salt = vault_id, ikm = master key, info = "keepfs v1 " || x)
 //! FK 32 || SK 32 = HKDF-Expand(K(content), "keepfs v1 file" || file_id, 64)
 //! ```
-//! RFC 5869; FORMAT.md, keys. The labels `journal` and `local` are reserved.
+//! RFC 5869; FORMAT.md, keys. The label `local` is reserved.
 
 use aes::Aes256;
 use cmac::{Cmac, KeyInit};
@@ -88,6 +88,7 @@ pub struct KeyTree {
     pub(in crate::codec) links: Secret<32>,
     pub(in crate::codec) xattr_names: Secret<64>,
     pub(in crate::codec) xattr_values: Secret<32>,
+    pub(in crate::codec) journal: Secret<32>,
 }
 
 impl KeyTree {
@@ -117,6 +118,7 @@ impl KeyTree {
             links: key(&tree, b"links"),
             xattr_names: key(&tree, b"xattr-names"),
             xattr_values: key(&tree, b"xattr-values"),
+            journal: key(&tree, b"journal"),
         }
     }
 
@@ -168,6 +170,7 @@ impl KeyTree {
             self.links.span(),
             self.xattr_names.span(),
             self.xattr_values.span(),
+            self.journal.span(),
         ]
     }
 }
@@ -324,7 +327,7 @@ mod tests {
     #[test]
     fn all_secret_keys_can_be_locked() {
         let total: usize = tree().spans().iter().map(|span| span.len).sum();
-        assert_eq!(total, 4 * 32 + 3 * 64);
+        assert_eq!(total, 5 * 32 + 3 * 64);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! Threads besides those that serve requests: `signals` waits for a request
 //! to end, `idle` seals files nobody writes to, `control` answers questions.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -15,13 +17,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::control::{Outcome, Server, Status};
 use super::table::{self, printable};
 use super::unmount::detach;
-use super::{MountPlan, Trust, Writes, holders};
+use super::{MountPlan, Overwrites, Trust, Writes, holders};
 use crate::codec::kdf::KdfCaps;
 use crate::codec::vault::Credential;
 use crate::fuse::session::{Session, SessionError, SessionOptions, Writeback};
 use crate::sys::mount::{self as sys, Detach, MountError, MountRequest};
 use crate::sys::process::{self, EndSignals, Privilege};
 use crate::types::SlotId;
+use crate::vault::journal::replay::{Fate, Whose};
 use crate::vault::{LockError, LockedVault, UnlockError, Vault, VaultError};
 use crate::view::{FsError, Mutability, Strictness, View, ViewOptions};
 
@@ -72,6 +75,12 @@ pub enum ServeError {
         #[source]
         error: UnlockError,
     },
+    /// What an earlier mount left could not be brought in.
+    #[error(
+        "cannot bring in the changes that an earlier mount left in its journal: {0}; they are kept \
+         there, mount again when the cause is mended, or with --read-only"
+    )]
+    Replay(#[source] io::Error),
     /// The file-system view could not begin.
     #[error("cannot read the vault's root directory: {0}")]
     View(#[from] FsError),
@@ -110,6 +119,7 @@ pub fn serve(
     harden()?;
     let vault = unlock(plan, credential)?;
     let slot = vault.opened_by();
+    prepare_journal(plan, &vault)?;
     let view = Arc::new(View::new(Arc::new(vault), view_options(plan))?);
     let device = attach(plan)?;
     let session = match Session::start(device, Arc::clone(&view), session_options(plan)) {
@@ -221,6 +231,41 @@ fn unlock(plan: &MountPlan, credential: Credential) -> Result<Vault, ServeError>
         }
     }
     Ok(vault)
+}
+
+/// Brings in what an earlier mount could not put in place any more, and
+/// begins a journal for this one.
+fn prepare_journal(plan: &MountPlan, vault: &Vault) -> Result<(), ServeError> {
+    if plan.is_read_only() {
+        // Nothing may be changed. What stands in a journal is not shown.
+        return Ok(());
+    }
+    let replays = vault
+        .replay_journals(Whose::ThisMachines)
+        .map_err(ServeError::Replay)?;
+    for replay in replays {
+        let name = printable(OsStr::from_bytes(replay.name.bytes()));
+        match replay.fate {
+            Fate::Replayed { files } => {
+                tracing::info!("{name}: {files} files brought to their last state after a crash");
+            }
+            Fate::Left { files, left } => tracing::error!(
+                "{name}: {files} files brought to their last state, {left} were changed \
+                 elsewhere meanwhile and left alone; keepfs check shows more"
+            ),
+            Fate::InUse => tracing::warn!("{name} is being written by another mount"),
+            Fate::Elsewhere => tracing::warn!(
+                "{name} belongs to a mount on another machine; if that machine is lost, \
+                 keepfs check --repair brings it in"
+            ),
+            Fate::Unreadable(error) => tracing::error!("{name}: {error}"),
+        }
+    }
+    match plan.overwrites {
+        Overwrites::Journalled => vault.begin_journal(),
+        Overwrites::InPlace => {}
+    }
+    Ok(())
 }
 
 /// Mounts, by the means this user has.

@@ -146,7 +146,7 @@ mod tests {
     use crate::codec::kdf::Passphrase;
     use crate::codec::recovery::RecoveryCode;
     use crate::codec::vault::KeyFile;
-    use crate::mount::{Trust, Writes};
+    use crate::mount::{Overwrites, Trust, Writes};
     use crate::sys::mount::Audience;
     use crate::vault::SlotChoice;
 
@@ -159,6 +159,7 @@ mod tests {
             audience: Audience::Owner,
             cache_timeout: std::time::Duration::from_secs(1),
             writes: Writes::Gathered,
+            overwrites: Overwrites::Journalled,
             trust: Trust::Lenient,
             slots: SlotChoice::Any,
         }

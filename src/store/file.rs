@@ -75,6 +75,41 @@ impl StoreFile {
             .map_err(|(written, source)| PartialWrite { written, source })
     }
 
+    /// Copies `len` bytes of another file of the backing, as they are, from
+    /// `from` there to `to` here.
+    ///
+    /// # Errors
+    /// What the backing says, and how many bytes went in before;
+    /// `UnexpectedEof` if the other file is shorter.
+    pub fn copy_from(
+        &self,
+        source: &Self,
+        from: CipherOff,
+        len: u64,
+        to: CipherOff,
+    ) -> Result<(), PartialWrite> {
+        const PIECE: u64 = 1 << 20;
+        let mut buf = Vec::new();
+        let mut done = 0;
+        while done < len {
+            let failed = |written, source| PartialWrite { written, source };
+            let piece = PIECE.min(len - done);
+            buf.resize(usize::try_from(piece).unwrap_or(0), 0);
+            let read = source
+                .0
+                .read_at(&mut buf, from.get() + done)
+                .map_err(|error| failed(done, error))?;
+            if read < buf.len() {
+                return Err(failed(done, io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.0
+                .write_at(&[&buf], to.get() + done)
+                .map_err(|(written, error)| failed(done + written, error))?;
+            done += piece;
+        }
+        Ok(())
+    }
+
     /// Cuts or extends the file to `len` bytes.
     ///
     /// # Errors

@@ -49,6 +49,15 @@ pub fn effective_gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
+/// What tells this machine from others: machine-id(5), or the host's name.
+#[must_use]
+pub fn machine_name() -> Vec<u8> {
+    std::fs::read("/etc/machine-id")
+        .ok()
+        .filter(|id| id.len() >= 32)
+        .unwrap_or_else(|| rustix::system::uname().nodename().to_bytes().to_vec())
+}
+
 /// Main memory of this machine, in KiB; sysinfo(2).
 #[must_use]
 #[allow(

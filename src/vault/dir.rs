@@ -430,6 +430,12 @@ impl VaultDir {
     }
 
     /// The name as it is, or would be, under the id or the place.
+    /// The entry that a name has here as a rule; not looked up.
+    #[must_use]
+    pub fn usual_entry(&self, vault: &Vault, name: &PlainName) -> RawName {
+        entry_of(&vault.keys().cipher_name(self.id, name))
+    }
+
     fn resolved_as(vault: &Vault, name: &PlainName, under: DirId) -> Resolved {
         Resolved {
             cipher: vault.keys().cipher_name(under, name),

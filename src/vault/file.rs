@@ -3,9 +3,12 @@
 //!
 //! * [`ranges`]: who may work on which chunks at the same time
 //! * `read`: plaintext out, holes and data found
-//! * `write`: the one place where live slots and headers are replaced
+//! * `write`: plaintext in
+//! * `replace`: the one place where live slots and headers are replaced
+//! * `seal`: the header that says what stands there; flushing
 //! * `resize`: longer, shorter, holes punched, space reserved
 //! * `empty`: the image of a file without content
+//! * `journalled`, `checkpoint`: changes of what a crash must leave whole
 //! * `mend`: what a failure left, put right
 //! * `times`: those that are set after the seal
 //! * `verify`: every chunk and the seal, as the backing holds them
@@ -19,12 +22,16 @@
 //! **Durability**: what `write` accepted is on the backing file (in its page
 //! cache) when it returns; [`File::sync`] makes it survive a power cut.
 
+mod checkpoint;
 mod empty;
+mod journalled;
 mod mend;
 pub mod ranges;
 mod read;
+mod replace;
 mod resize;
 pub mod salvage;
+mod seal;
 pub mod settle;
 mod times;
 mod verify;
@@ -38,7 +45,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
+use self::checkpoint::SharedJournal;
 use self::empty::{EmptySlot, empty_image};
+use self::journalled::{Mode, Overlay, Pending};
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
@@ -212,6 +221,8 @@ struct State {
     phase: Phase,
     times: PendingTimes,
     last_change: Instant,
+    mode: Mode,
+    pending: Pending,
 }
 
 #[derive(Debug)]
@@ -231,6 +242,11 @@ pub struct File {
     /// Whether a slot of zeros may be a hole.
     sparse: AtomicBool,
     state: Mutex<State>,
+    journal: Option<SharedJournal>,
+    /// What is not in its place yet. A leaf under `state`.
+    overlay: RwLock<Overlay>,
+    /// See [`File::set_place`].
+    place: Mutex<Vec<u8>>,
     /// Chunks already reported, so that each makes one log line.
     reported: Mutex<HashSet<ChunkNo>>,
 }
@@ -252,7 +268,7 @@ impl File {
     /// The backing's, or no random bytes.
     pub fn create(vault: &Vault, store: StoreFile, birth_dir: DirId) -> Result<Self, FileError> {
         let keys = vault.keys().new_file()?;
-        Self::write_empty(vault.geometry(), keys, store, birth_dir, 0)
+        Self::write_empty(vault, keys, store, birth_dir)
     }
 
     /// Opens an existing file and tells how it stands.
@@ -292,7 +308,8 @@ impl File {
             },
             Standing::Unsealed => Tracking::Lost,
         };
-        let file = Self::new(geometry, keys, store, header, size, tracking);
+        let file = Self::new(vault, keys, store, header, size, tracking);
+        file.settle_down(&mut file.state.lock());
         if geometry.cipher_len(size) != Some(stored) {
             file.state.lock().end = End::Beyond;
         }
@@ -301,36 +318,47 @@ impl File {
 
     /// Empties a file, damaged or not: length 0, then the image of an empty
     /// file, under the same keys where the old header still proves them.
+    /// `place` is as for [`Self::set_place`].
     ///
     /// # Errors
     /// The backing's, or no random bytes.
-    pub fn reset(vault: &Vault, store: StoreFile, birth_dir: DirId) -> Result<Self, FileError> {
+    pub fn reset(
+        vault: &Vault,
+        store: StoreFile,
+        birth_dir: DirId,
+        place: Vec<u8>,
+    ) -> Result<Self, FileError> {
         let head = store.read_head(Geometry::HEADER_LEN)?;
+        if let Ok((keys, header)) = vault.keys().identify(&head) {
+            let none = PlainLen::new(0);
+            let file = Self::new(vault, keys, store, header, none, Tracking::Lost);
+            *file.place.lock() = place;
+            let mut state = file.state.lock();
+            file.settle_down(&mut state);
+            file.write_anew(&mut state)?;
+            drop(state);
+            return Ok(file);
+        }
         // An id that nothing proves may be another file's.
-        let (generation, keys) = match vault.keys().identify(&head) {
-            Ok((keys, header)) => (header.generation, keys),
-            Err(_) => (0, vault.keys().new_file()?),
-        };
+        let keys = vault.keys().new_file()?;
         store.truncate(CipherLen::new(0))?;
-        Self::write_empty(vault.geometry(), keys, store, birth_dir, generation)
+        Self::write_empty(vault, keys, store, birth_dir)
     }
 
     fn write_empty(
-        geometry: Geometry,
+        vault: &Vault,
         keys: FileKeys,
         store: StoreFile,
         birth_dir: DirId,
-        old_generation: u64,
     ) -> Result<Self, FileError> {
-        let generation = old_generation.saturating_add(1);
-        let image = empty_image(geometry, &keys, birth_dir, generation)?;
+        let image = empty_image(vault.geometry(), &keys, birth_dir, 1)?;
         store.write_at(
             &[image.front.sealed(), image.slot.sealed()],
             CipherOff::new(0),
         )?;
         let size = image.header.size;
         let tracking = image.tracking();
-        let file = Self::new(geometry, keys, store, image.header, size, tracking);
+        let file = Self::new(vault, keys, store, image.header, size, tracking);
         {
             let mut state = file.state.lock();
             state.phase = Phase::Changed;
@@ -340,7 +368,7 @@ impl File {
     }
 
     fn new(
-        geometry: Geometry,
+        vault: &Vault,
         keys: FileKeys,
         store: StoreFile,
         header: Header,
@@ -358,6 +386,7 @@ impl File {
                 writer: Some(store),
             },
         };
+        let geometry = vault.geometry();
         Self {
             geometry,
             keys,
@@ -374,7 +403,12 @@ impl File {
                 phase: Phase::Clean,
                 times: PendingTimes::NONE,
                 last_change: Instant::now(),
+                mode: Mode::InPlace,
+                pending: Pending::new(&header, geometry.last_chunk(size).next()),
             }),
+            journal: vault.journal().cloned(),
+            overlay: RwLock::default(),
+            place: Mutex::default(),
             reported: Mutex::new(HashSet::new()),
         }
     }
@@ -483,63 +517,6 @@ impl File {
     pub fn unsealed_for(&self) -> Option<Duration> {
         let state = self.state.lock();
         (state.phase == Phase::Changed).then(|| state.last_change.elapsed())
-    }
-
-    /// Writes the sealed header, then the pending times. Does nothing if
-    /// nothing changed. A file found OPEN stays OPEN, and so does one whose
-    /// failed write could not be undone.
-    ///
-    /// # Errors
-    /// The backing's; the file then stays changed and may be sealed again.
-    pub fn seal(&self) -> Result<(), FileError> {
-        let _tail = self.ranges.tail(ChunkNo::new(0));
-        let mut state = self.state.lock();
-        if state.phase == Phase::Clean {
-            return Ok(());
-        }
-        if state.front == Front::Missing {
-            self.write_front(&mut state)?;
-        }
-        self.trim(&mut state)?;
-        if let Tracking::Exact { seal, holes } = state.tracking {
-            let sparse = if holes > 0 {
-                SparseFlag::Sparse
-            } else {
-                SparseFlag::Dense
-            };
-            let sealed = Header {
-                open: OpenFlag::Closed,
-                sparse,
-                generation: state.header.generation.saturating_add(1),
-                size: self.size(),
-                seal,
-                holes,
-                ..state.header
-            };
-            self.replace_header(&mut state, sealed)?;
-            self.sparse.store(holes > 0, Ordering::Release);
-        } else {
-            self.declare(&mut state)?;
-        }
-        state.times.apply(&*self.writer()?)?;
-        state.times = PendingTimes::NONE;
-        state.empty_slot = None;
-        state.phase = Phase::Clean;
-        Ok(())
-    }
-
-    /// Everything written so far survives a power cut when this returns.
-    ///
-    /// # Errors
-    /// The backing's, ENOSPC and EIO among them.
-    pub fn sync(&self) -> Result<(), FileError> {
-        {
-            let mut state = self.state.lock();
-            if state.phase == Phase::Changed {
-                self.declare(&mut state)?;
-            }
-        }
-        Ok(self.store()?.sync_data()?)
     }
 
     /// One log line for each damaged chunk of this open file.

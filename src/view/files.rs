@@ -11,6 +11,7 @@ use super::{FsError, Strictness, View};
 use crate::store::StoreFile;
 use crate::types::{Access, Caller, Fh, FileKind, Ino, PlainLen, PlainOff};
 use crate::vault::file::{Damage, File, FileError, SeekTo, SizeRule, Standing};
+use crate::vault::journal::Journal;
 
 /// What a handle may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,9 @@ impl View {
                 store.reopen(Access::ReadWrite)
             })?);
         }
+        if how.access.writes() && self.vault.journal().is_some() {
+            file.set_place(self.cipher_place(&node));
+        }
         let fh = self.register(&node, &mut open, Arc::clone(&file), how.access);
         drop(open);
         if how.truncate == Truncate::ToZero {
@@ -194,9 +198,9 @@ impl View {
         let opened = match how.truncate {
             Truncate::Keep => File::open(&self.vault, store),
             Truncate::ToZero => {
-                let (link, dir) = self.place_of(node)?;
-                drop(link);
-                File::reset(&self.vault, store, dir.id()).map(|file| (file, Standing::Sealed))
+                let (_, dir) = self.place_of(node)?;
+                File::reset(&self.vault, store, dir.id(), self.cipher_place(node))
+                    .map(|file| (file, Standing::Sealed))
             }
         };
         let (file, standing) = opened.map_err(|error| self.noted(error))?;
@@ -276,11 +280,15 @@ impl View {
             // Asked only where no name is known: on a backing over a network it
             // is a round trip after each write.
             if node.link().is_none() && is_deleted()? {
+                file.abandon();
                 return Ok(());
             }
             match file.seal() {
                 // Somebody else deleted it underneath.
-                Err(_) if is_deleted()? => return Ok(()),
+                Err(_) if is_deleted()? => {
+                    file.abandon();
+                    return Ok(());
+                }
                 sealed => sealed?,
             }
             node.saw(&store.stat()?);
@@ -298,6 +306,21 @@ impl View {
     pub fn seal_idle(&self, idle: Duration) {
         // What fails is logged and counted, and tried again next time.
         let _ = self.seal_where(|since| since >= idle);
+        if let Some(journal) = self.vault.journal() {
+            journal.tidy(idle);
+        }
+    }
+
+    /// Puts everything in place once the journal is long enough; one thread
+    /// does, the others go on.
+    fn relieve_journal(&self) {
+        let full = |journal: &Arc<Journal>| journal.is_full();
+        if self.vault.journal().is_some_and(full)
+            && let Some(_turn) = self.relieving.try_lock()
+        {
+            // What fails is logged and counted, and stays in the journal.
+            let _ = self.seal_where(|_| true);
+        }
     }
 
     /// Seals every changed file: after the session has ended, whatever the
@@ -306,7 +329,11 @@ impl View {
     /// # Errors
     /// The first failure; all files are tried.
     pub fn seal_all(&self) -> Result<(), FsError> {
-        self.seal_where(|_| true)
+        let sealed = self.seal_where(|_| true);
+        if let Some(journal) = self.vault.journal() {
+            journal.tidy(Duration::ZERO);
+        }
+        sealed
     }
 
     fn seal_where(&self, wanted: impl Fn(Duration) -> bool) -> Result<(), FsError> {
@@ -363,6 +390,7 @@ impl View {
             .file
             .write(PlainOff::new(at), bytes)
             .map_err(|error| self.noted(error))?;
+        self.relieve_journal();
         if caller == WriteCaller::KillSuid {
             clear_set_ids(&handle.file)?;
         }

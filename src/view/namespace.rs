@@ -374,6 +374,11 @@ impl View {
             moved(node, (&from_parent, from.1), (&to_parent, to.1));
             self.renumber(node, &to_dir, to.1);
         }
+        for node in [&source_node, &target_node].into_iter().flatten() {
+            if let Some(file) = self.open_file_of(node, None) {
+                file.set_place(self.cipher_place(node));
+            }
+        }
         Ok(())
     }
 
@@ -385,6 +390,27 @@ impl View {
         {
             self.inodes.renumber(node, BackingKey::of(&stat));
         }
+    }
+
+    /// Where a node is on the backing: entries from the root downward, joined
+    /// by `/`; empty where that cannot be said. A hint for whoever replays the
+    /// journal, so it is computed and not looked up.
+    pub(super) fn cipher_place(&self, node: &Node) -> Vec<u8> {
+        let mut entries = Vec::new();
+        let mut next = node.link();
+        while let Some(link) = next {
+            let Ok(dir) = self.dir(&link.parent) else {
+                return Vec::new();
+            };
+            entries.push(dir.usual_entry(&self.vault, &link.name));
+            next = link.parent.link();
+        }
+        entries.reverse();
+        entries
+            .iter()
+            .map(|entry| entry.bytes())
+            .collect::<Vec<_>>()
+            .join(&b'/')
     }
 
     /// Opens a node's file afresh for `access`, by its place.

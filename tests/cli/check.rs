@@ -336,6 +336,20 @@ pub(crate) const CASES: &[Case] = &[
         Always,
     ),
     (
+        "a mount that was killed",
+        |p| {
+            fs::write(
+                p.vault().join(format!("~keepfs-journal-{:032x}.tmp", 1)),
+                "x",
+            )
+            .unwrap()
+        },
+        "journal",
+        "unproven",
+        None,
+        Always,
+    ),
+    (
         "a conflict copy of a pin",
         |p| {
             let pin = backing(p, "pinned").join("keepfs.dir");

@@ -60,6 +60,7 @@ fn remedy_of(kind: &str) -> Option<&'static str> {
         "nothing-opens" | "bad-pin" => Some("pin"),
         "no-side-file" | "wrong-side-file" => Some("new-name"),
         "attribute" => Some("drop-attributes"),
+        "journal" => Some("bring-in"),
         "orphaned-side-file" | "foreign" | "conflict-copy" | "leftover" | "client-temp" => None,
         other => panic!("no remedy is expected for {other}"),
     }

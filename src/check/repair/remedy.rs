@@ -53,6 +53,8 @@ pub enum Remedy {
         /// The name.
         name: PlainName,
     },
+    /// A journal's changes are put in their place, and it is taken out.
+    BringIn,
     /// Attributes that do not open are taken out.
     DropAttributes,
     /// Taken out of the vault.
@@ -86,6 +88,7 @@ impl Remedy {
             Self::Exchange { .. } => "exchange",
             Self::MoveHome { .. } => "move-home",
             Self::NewName { .. } => "new-name",
+            Self::BringIn => "bring-in",
             Self::DropAttributes => "drop-attributes",
             Self::SetAside | Self::SetAsideCopy { .. } => "set-aside",
         }
@@ -105,6 +108,7 @@ impl Remedy {
             | Self::CutExtra { .. }
             | Self::Pin { .. }
             | Self::DropPin
+            | Self::BringIn
             | Self::DropAttributes
             | Self::SetAside => None,
         }
@@ -123,6 +127,7 @@ impl Remedy {
             | Self::Exchange { .. }
             | Self::MoveHome { .. }
             | Self::NewName { .. }
+            | Self::BringIn
             | Self::DropAttributes => false,
         }
     }
@@ -140,6 +145,7 @@ impl Remedy {
             | Self::SealWithoutEnd { .. }
             | Self::CutExtra { .. }
             | Self::NewName { .. }
+            | Self::BringIn
             | Self::DropAttributes => false,
         }
     }
@@ -180,6 +186,9 @@ impl fmt::Display for Remedy {
                 write!(f, "move it back to where it came from: {to}")
             }
             Self::NewName { name } => write!(f, "give it the name {}", shown(name.bytes())),
+            Self::BringIn => f.write_str(
+                "put the changes it holds in their place, and move it to the quarantine",
+            ),
             Self::DropAttributes => {
                 f.write_str("move the attributes that do not open to the quarantine")
             }

@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+#[cfg(any(test, feature = "fault-injection"))]
+use super::mutation::record::Event;
 use super::mutation::{Mutation, mutate, mutate_write};
 use super::node::{self, proc_path};
 use super::{Stat, XattrMode, mode_bits, restart, timestamps};
@@ -114,6 +116,11 @@ impl FileFd {
                     _ => Ok(count),
                 })
                 .map_err(|error| (written, error))?;
+            #[cfg(any(test, feature = "fault-injection"))]
+            self.note(|| {
+                let bytes = left.iter().flat_map(|part| part.iter().copied());
+                Event::Write(at + written, bytes.take(count).collect())
+            });
             IoSlice::advance_slices(&mut left, count);
             written += offset(count).map_err(|error| (written, error))?;
         }
@@ -142,7 +149,10 @@ impl FileFd {
     pub fn truncate(&self, len: u64) -> io::Result<()> {
         mutate(Mutation::Truncate, || {
             restart(|| rustix::fs::ftruncate(&self.fd, len))
-        })
+        })?;
+        #[cfg(any(test, feature = "fault-injection"))]
+        self.note(|| Event::Truncate(len));
+        Ok(())
     }
 
     /// Frees the storage of `len` bytes from `from`, which read as zeros then;
@@ -154,7 +164,10 @@ impl FileFd {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         mutate(Mutation::PunchHole, || {
             restart(|| rustix::fs::fallocate(&self.fd, flags, from, len))
-        })
+        })?;
+        #[cfg(any(test, feature = "fault-injection"))]
+        self.note(|| Event::Punch(from, len));
+        Ok(())
     }
 
     /// Reserves storage for `len` bytes from `from`; the length stays.
@@ -174,7 +187,16 @@ impl FileFd {
     pub fn sync_data(&self) -> io::Result<()> {
         mutate(Mutation::Sync, || {
             restart(|| rustix::fs::fdatasync(&self.fd))
-        })
+        })?;
+        #[cfg(any(test, feature = "fault-injection"))]
+        self.note(|| Event::Sync);
+        Ok(())
+    }
+
+    #[cfg(any(test, feature = "fault-injection"))]
+    fn note(&self, event: impl FnOnce() -> Event) {
+        let ino = || self.stat().expect("an open file has a stat").ino;
+        super::mutation::record::note(ino, event);
     }
 
     /// fsync(2): as [`Self::sync_data`], with times, mode and owner.
@@ -182,7 +204,10 @@ impl FileFd {
     /// # Errors
     /// What the call says.
     pub fn sync_all(&self) -> io::Result<()> {
-        mutate(Mutation::Sync, || restart(|| rustix::fs::fsync(&self.fd)))
+        mutate(Mutation::Sync, || restart(|| rustix::fs::fsync(&self.fd)))?;
+        #[cfg(any(test, feature = "fault-injection"))]
+        self.note(|| Event::Sync);
+        Ok(())
     }
 
     /// syncfs(2): everything on the file system of this file.

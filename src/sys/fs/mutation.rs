@@ -93,6 +93,49 @@ fn verdict(op: Mutation) -> Verdict {
     faults::verdict(op)
 }
 
+/// What was written to files and what was flushed, in order, for tests that
+/// work out what a power cut may leave.
+#[cfg(any(test, feature = "fault-injection"))]
+pub mod record {
+    use std::cell::RefCell;
+
+    /// One change of one file's bytes.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum Event {
+        /// Bytes were written from here on.
+        Write(u64, Vec<u8>),
+        /// The length was set.
+        Truncate(u64),
+        /// So many bytes from here on were freed.
+        Punch(u64, u64),
+        /// Everything before is safe.
+        Sync,
+    }
+
+    thread_local! {
+        static EVENTS: RefCell<Option<Vec<(u64, Event)>>> = const { RefCell::new(None) };
+    }
+
+    /// Begins to record what this thread does.
+    pub fn begin() {
+        EVENTS.with_borrow_mut(|events| *events = Some(Vec::new()));
+    }
+
+    /// Ends it; each event with the inode number of its file.
+    #[must_use]
+    pub fn end() -> Vec<(u64, Event)> {
+        EVENTS.with_borrow_mut(Option::take).unwrap_or_default()
+    }
+
+    pub(in crate::sys::fs) fn note(ino: impl FnOnce() -> u64, event: impl FnOnce() -> Event) {
+        EVENTS.with_borrow_mut(|events| {
+            if let Some(events) = events {
+                events.push((ino(), event()));
+            }
+        });
+    }
+}
+
 /// Faults on order, for tests.
 #[cfg(any(test, feature = "fault-injection"))]
 pub mod faults {

@@ -10,6 +10,7 @@ use crate::codec::entry::{
 use crate::codec::names::NameError;
 use crate::name::{PlainName, RawName};
 use crate::store::RawDirEntry;
+use crate::store::journal::is_journal;
 use crate::types::{DirId, FileKind};
 use crate::vault::Vault;
 
@@ -49,6 +50,8 @@ pub enum Meaning {
     OrphanedSideFile,
     /// A file of keepfs itself, in its place.
     Internal,
+    /// A journal.
+    Journal,
     /// A file of keepfs itself that an interruption or a sync client left.
     Leftover,
     /// A temporary file of a sync client.
@@ -71,6 +74,7 @@ impl Meaning {
             | Self::SideFile
             | Self::OrphanedSideFile
             | Self::Internal
+            | Self::Journal
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => None,
@@ -89,6 +93,7 @@ impl Meaning {
             | Self::SideFile
             | Self::OrphanedSideFile
             | Self::Internal
+            | Self::Journal
             | Self::Leftover
             | Self::ClientTemp
             | Self::Foreign => None,
@@ -190,6 +195,8 @@ impl VaultDir {
             RawEntry::Internal => {
                 if self.is_in_its_place(vault, &raw.name) {
                     Meaning::Internal
+                } else if is_journal(&raw.name) && self.is_root(vault) {
+                    Meaning::Journal
                 } else {
                     Meaning::Leftover
                 }

@@ -3,11 +3,14 @@
 
 use std::sync::atomic::Ordering;
 
+use super::checkpoint::SharedJournal;
+use super::journalled::Mode;
 use super::write::Plan;
 use super::{End, File, FileError, Front, Phase, State, Tracking};
 use crate::codec::batch::{SealSum, SlotBuf, Tail, Workers, seal_slots};
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{self, Header, HeaderImage, OpenFlag, SparseFlag};
+use crate::codec::journal::{NewSlot, Record, Replaced, SlotTag};
 use crate::codec::keys::FileKeys;
 use crate::types::{ChunkNo, CipherLen, CipherOff, DirId, PlainLen};
 
@@ -84,6 +87,7 @@ impl File {
         state.tracking = image.tracking();
         state.empty_slot = image.slot_bytes();
         state.front = Front::Whole;
+        self.forget_pending(state);
         Ok(())
     }
 
@@ -97,11 +101,72 @@ impl File {
         Ok(state.empty_slot.filter(|_| plan.size == PlainLen::new(0)))
     }
 
+    /// Where the file was safe, the journal says first that it is to be empty,
+    /// so that a kill halfway does not leave a file that is none.
+    fn note_emptying(&self, state: &State) -> Result<Option<(SharedJournal, u64)>, FileError> {
+        let Some(journal) = self.journal_of(state) else {
+            return Ok(None);
+        };
+        let generation = state.pending.generation.saturating_add(1);
+        let image = empty_image(
+            self.geometry,
+            &self.keys,
+            state.header.birth_dir,
+            generation,
+        )?;
+        let nr = journal.enter();
+        let base = Record::File {
+            nr,
+            ino: self.store()?.stat()?.ino,
+            base: state.header,
+            place: self.place.lock().clone(),
+        };
+        let chunk = ChunkNo::new(0);
+        let tag = SlotTag::of(image.slot.sealed().bytes());
+        let change = Record::Change {
+            nr,
+            header: Header {
+                open: OpenFlag::Closed,
+                seal: image.seal,
+                ..image.header
+            },
+            replaced: vec![Replaced {
+                chunk,
+                old: SlotTag::NONE,
+                new: NewSlot::Stored(tag),
+            }],
+        };
+        let noted = journal
+            .append(&base, &[])
+            .and_then(|_| journal.append(&change, &[image.slot.sealed()]));
+        match noted {
+            Ok(_) => Ok(Some((SharedJournal::clone(journal), nr))),
+            Err(error) => {
+                journal.leave(nr);
+                Err(error.into())
+            }
+        }
+    }
+
     /// Length 0 on the backing, then the image of an empty file. If only the
     /// first succeeds, the file is empty here and the image is written by
     /// whatever changes or seals it next.
     pub(super) fn write_anew(&self, state: &mut State) -> Result<(), FileError> {
-        self.writer()?.truncate(CipherLen::new(0))?;
+        let intent = self.note_emptying(state)?;
+        let truncated = self.writer()?.truncate(CipherLen::new(0));
+        if let Some((journal, nr)) = intent {
+            match truncated {
+                Ok(()) => {
+                    // Whoever replays the journal sees that this is newer.
+                    state.header.generation = state.pending.generation.saturating_add(4);
+                    self.forget_pending(state);
+                    state.pending.nr = Some(nr);
+                    state.mode = Mode::InPlace;
+                }
+                Err(_) => journal.leave(nr),
+            }
+        }
+        truncated?;
         self.size.store(0, Ordering::Release);
         self.sparse.store(false, Ordering::Release);
         state.phase = Phase::Changed;

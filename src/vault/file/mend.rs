@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::journalled::Mode;
 use super::write::to_u64;
 use super::{End, File, FileError, Front, State, Tracking};
 use crate::codec::batch::{
@@ -180,7 +181,7 @@ impl File {
     /// a slot that a crash cut. Such bytes must not end up inside a later gap.
     /// The caller holds the tail.
     pub(super) fn trim(&self, state: &mut State) -> Result<(), FileError> {
-        if state.end == End::Beyond {
+        if state.end == End::Beyond && state.mode == Mode::InPlace {
             let len = self
                 .geometry
                 .cipher_len(self.size())
@@ -191,14 +192,19 @@ impl File {
         Ok(())
     }
 
-    /// Brings an OPEN header up to date: after one that was written in part,
-    /// and where a gap made the file sparse.
-    pub(super) fn declare(&self, state: &mut State) -> Result<(), FileError> {
-        let sparse = if self.sparse.load(Ordering::Acquire) {
+    /// Whether zeros may be holes, whatever the header says so far.
+    pub(super) fn declared_sparse(&self, state: &State) -> SparseFlag {
+        if self.sparse.load(Ordering::Acquire) {
             SparseFlag::Sparse
         } else {
             state.header.sparse
-        };
+        }
+    }
+
+    /// Brings an OPEN header up to date: after one that was written in part,
+    /// and where a gap made the file sparse.
+    pub(super) fn declare(&self, state: &mut State) -> Result<(), FileError> {
+        let sparse = self.declared_sparse(state);
         match state.front {
             Front::Missing => self.write_front(state),
             Front::Whole if sparse == state.header.sparse => Ok(()),

@@ -86,7 +86,7 @@ impl File {
                 cipher.resize(cipher_len, 0);
             }
             let cipher = &mut cipher[..cipher_len];
-            let read = self.store()?.read_at(cipher, g.slot_start(first))?;
+            let read = self.load(first, cipher)?;
             if read < cipher_len {
                 let missing = first.get() + to_u64(read / g.slot_size());
                 self.report(ChunkNo::new(missing));
@@ -131,20 +131,19 @@ impl File {
     fn seek_slots(&self, at: PlainOff, to: SeekTo) -> Result<PlainOff, FileError> {
         let g = self.geometry;
         let last = g.last_chunk(self.size());
-        let store = self.store()?;
         let mut chunk = g.chunk_of(at);
         let mut slots = Vec::new();
         while chunk < last {
             if to == SeekTo::Data {
                 // Let the backing skip what it never stored.
-                match store.seek_data(g.slot_start(chunk))? {
+                match self.next_data(chunk)? {
                     None => return Ok(PlainOff::new(self.size().get())),
-                    Some(data) => chunk = chunk.max(g.slot_at(data).unwrap_or(chunk)).min(last),
+                    Some(data) => chunk = data.min(last),
                 }
             }
             let count = SEEK_SLOTS.min(last.get() - chunk.get());
             slots.resize(to_usize(count) * g.slot_size(), 0);
-            let read = store.read_at(&mut slots, g.slot_start(chunk))?;
+            let read = self.load(chunk, &mut slots)?;
             for slot in slots[..read].chunks_exact(g.slot_size()) {
                 let is_hole = slot.iter().all(|&b| b == 0);
                 if is_hole == (to == SeekTo::Hole) {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::journalled::Change;
 use super::mend::Before;
 use super::ranges::RangeLock;
 use super::verify::TERM_BYTES;
@@ -12,6 +13,7 @@ use crate::codec::batch::{
 };
 use crate::codec::geometry::Geometry;
 use crate::codec::header::SparseFlag;
+use crate::codec::journal::{SlotTag, tags};
 use crate::store::file::PartialWrite;
 use crate::types::{ChunkNo, PlainLen, PlainOff};
 
@@ -84,7 +86,7 @@ impl File {
         let keep = g.last_chunk_len(len);
         let mut plain = vec![0; old_len];
         let mut old_slot = vec![0; old_len + Geometry::SLOT_OVERHEAD];
-        let read = self.writer()?.read_at(&mut old_slot, g.slot_start(last))?;
+        let read = self.load(last, &mut old_slot)?;
         if read < old_slot.len() {
             return Err(Damage::Missing(last).into());
         }
@@ -112,6 +114,17 @@ impl File {
             Workers::One,
             &mut slot,
         )?;
+        if self.is_journalled() {
+            return self.commit(&Change {
+                runs: &[(last, slot.sealed())],
+                old: (last, &old_slot),
+                removed,
+                added,
+                holes: &[],
+                holes_made: 0,
+                size: len,
+            });
+        }
         let cipher_len = g.cipher_len(len).ok_or(FileError::TooBig)?;
         let writer = self.writer()?;
         let cut = self.replace_slots(last, &[slot.sealed()]).and_then(|()| {
@@ -178,6 +191,9 @@ impl File {
 
     /// Turns slots `first..end` into holes.
     fn punch_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+        if self.is_journalled() {
+            return self.forget_slots(first, end);
+        }
         let last = ChunkNo::new(end.get() - 1);
         let removed = self.stored_terms(first, last, Tail::Inside)?;
         match self.punch(first, end) {
@@ -197,6 +213,38 @@ impl File {
                 Err(error.into())
             }
         }
+    }
+
+    /// The same by way of the journal, piece by piece; holes stay as they are.
+    fn forget_slots(&self, first: ChunkNo, end: ChunkNo) -> Result<(), FileError> {
+        let g = self.geometry;
+        let per_piece = to_u64((TERM_BYTES / g.slot_size()).max(1));
+        let mut slots = Vec::new();
+        let mut chunk = first;
+        while let Some(from) = self.next_data(chunk)?.filter(|&from| from < end) {
+            let count = per_piece.min(end.get() - from.get());
+            slots.resize(to_usize(count) * g.slot_size(), 0);
+            if self.load(from, &mut slots)? < slots.len() {
+                return Err(Damage::Missing(from).into());
+            }
+            let (tail, workers) = (Tail::Inside, workers_for(slots.len()));
+            let removed = slot_terms(&self.keys, g, from, &slots, tail, workers)?;
+            let holes: Vec<_> = tags(g, from, &slots)
+                .filter(|(_, tag, _)| *tag != SlotTag::NONE)
+                .map(|(chunk, tag, _)| (chunk, tag))
+                .collect();
+            self.commit(&Change {
+                runs: &[],
+                old: (from, &slots),
+                removed,
+                added: SealSum::ZERO,
+                holes: &holes,
+                holes_made: count,
+                size: self.size(),
+            })?;
+            chunk = ChunkNo::new(from.get() + count);
+        }
+        Ok(())
     }
 
     fn punch(&self, first: ChunkNo, end: ChunkNo) -> Result<(), io::Error> {
@@ -231,7 +279,7 @@ impl File {
         for (chunk, count) in self.pieces(first, end) {
             zeros.fill_with_holes(g, count);
             old.resize(zeros.len(), 0);
-            if self.store()?.read_at(&mut old, g.slot_start(chunk))? < old.len() {
+            if self.load(chunk, &mut old)? < old.len() {
                 return Err(Damage::Missing(chunk).into());
             }
             let (tail, workers) = (Tail::Inside, workers_for(old.len()));

@@ -165,14 +165,7 @@ impl File {
             seal: header.seal,
             holes: header.holes,
         };
-        let front = Self::new(
-            file.geometry,
-            file.keys,
-            store,
-            header,
-            header.size,
-            tracking,
-        );
+        let front = Self::new(vault, file.keys, store, header, header.size, tracking);
         front.state.lock().end = End::Beyond;
         let contents = front.check(|_| {})?;
         let whole = contents.damaged_chunks == 0 && contents.seal == SealVerdict::Matches;

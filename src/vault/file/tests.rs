@@ -1,6 +1,8 @@
 //! * here: the life of a file, and what the others share
 //! * `standing`: sealed, unsealed, damaged
 //! * `tamper`: what the provider may try
+//! * `journal`: overwrites that a kill at any moment leaves whole
+//! * `power`: power cuts that lose any part of what was not flushed
 //! * `holes`: gaps, punching, space reserved
 //! * `failing`: every change failing at every point
 //! * `threads`: several at once
@@ -9,6 +11,8 @@
 
 mod failing;
 mod holes;
+mod journal;
+mod power;
 mod standing;
 mod tamper;
 mod threads;
@@ -99,7 +103,7 @@ impl World {
 
     fn reset(&self, name: &str) -> File {
         let store = self.store(name, Access::ReadWrite);
-        File::reset(&self.vault, store, self.vault.root_dir().id()).unwrap()
+        File::reset(&self.vault, store, self.vault.root_dir().id(), Vec::new()).unwrap()
     }
 
     /// A sealed file.

@@ -215,15 +215,12 @@ impl File {
         mut each: impl FnMut(Piece<'_>) -> Result<(), FileError>,
     ) -> Result<(), FileError> {
         let g = self.geometry;
-        let store = self.store()?;
         let per_piece = to_u64((TERM_BYTES / g.slot_size()).max(1));
         let mut bytes = Vec::new();
         let mut chunk = first;
         while chunk <= last {
             if chunk < last {
-                let data = store.seek_data(g.slot_start(chunk))?;
-                let next = data.and_then(|at| g.slot_at(at)).unwrap_or(last);
-                let next = next.clamp(chunk, last);
+                let next = self.next_data(chunk)?.unwrap_or(last).min(last);
                 let count = next.get() - chunk.get();
                 if count > 0 {
                     each(Piece::Holes {
@@ -241,7 +238,7 @@ impl File {
                 (to_usize(count) * g.slot_size(), Tail::Inside)
             };
             bytes.resize(len, 0);
-            let read = store.read_at(&mut bytes, g.slot_start(chunk))?;
+            let read = self.load(chunk, &mut bytes)?;
             if read < len {
                 return Err(Damage::Missing(chunk).into());
             }

@@ -1,22 +1,20 @@
-//! The one place where live slots and headers are replaced: everything that
-//! changes a file ends in [`File::replace_slots`] or [`File::replace_header`].
+//! Plaintext in: which slots a write replaces, and what becomes of them.
 
 use std::cell::RefCell;
-use std::io;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::journalled::Change;
 use super::mend::Before;
 use super::ranges::RangeGuard;
-use super::{Damage, File, FileError, Front, Phase, SetTime, State, Tracking, clock_now};
-use crate::codec::Sealed;
+use super::{Damage, File, FileError, SetTime, State, Tracking, clock_now};
 use crate::codec::batch::Holes;
 use crate::codec::batch::{
     SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms, workers_for,
 };
 use crate::codec::geometry::Geometry;
-use crate::codec::header::{self, Header, OpenFlag, SparseFlag};
+use crate::codec::header::SparseFlag;
 use crate::store::file::PartialWrite;
 use crate::types::{ChunkNo, CipherOff, PlainLen, PlainOff};
 
@@ -213,72 +211,6 @@ impl File {
         self.geometry.chunk_of(PlainOff::new(last_byte))
     }
 
-    /// The first change to a sealed file marks it OPEN on the backing.
-    pub(super) fn begin_change(&self, need: SparseFlag) -> Result<(), FileError> {
-        let mut state = self.state.lock();
-        let sparse = match need {
-            SparseFlag::Sparse => SparseFlag::Sparse,
-            SparseFlag::Dense => state.header.sparse,
-        };
-        if state.front == Front::Missing {
-            self.write_front(&mut state)?;
-        }
-        if state.header.open == OpenFlag::Closed
-            || state.header.sparse != sparse
-            || state.front == Front::Torn
-        {
-            let header = Header {
-                open: OpenFlag::Open,
-                sparse,
-                generation: state.header.generation.saturating_add(1),
-                ..state.header
-            };
-            self.replace_header(&mut state, header)?;
-        }
-        if sparse == SparseFlag::Sparse {
-            self.sparse.store(true, Ordering::Release);
-        }
-        state.phase = Phase::Changed;
-        Ok(())
-    }
-
-    /// Writes a header over the live one. If only a part of it gets there,
-    /// the next change, sync or seal writes it again.
-    pub(super) fn replace_header(
-        &self,
-        state: &mut State,
-        header: Header,
-    ) -> Result<(), FileError> {
-        let image = header::seal_header(&self.keys, &header)?;
-        let written = self
-            .writer()?
-            .write_at(&[image.sealed()], CipherOff::new(0));
-        if let Err(partial) = written {
-            if partial.written > 0 {
-                state.front = Front::Torn;
-                state.phase = Phase::Changed;
-            }
-            return Err(partial.into());
-        }
-        state.header = header;
-        state.front = Front::Whole;
-        Ok(())
-    }
-
-    /// Writes slots over live ones, or behind the last.
-    pub(super) fn replace_slots(
-        &self,
-        first: ChunkNo,
-        slots: &[Sealed<'_>],
-    ) -> Result<(), PartialWrite> {
-        let at = self.geometry.slot_start(first);
-        let writer = self.writer().map_err(|_| PartialWrite {
-            written: 0,
-            source: io::ErrorKind::PermissionDenied.into(),
-        })?;
-        writer.write_at(slots, at)
-    }
-
     fn plan(&self, span: Span, size: PlainLen, grown: PlainLen) -> Plan {
         let g = self.geometry;
         let first = g.chunk_of(span.start);
@@ -361,6 +293,9 @@ impl File {
             self.sparse.store(true, Ordering::Release);
         }
         self.state.lock().empty_slot = None;
+        if self.is_journalled() {
+            return self.put_in_journal(scratch, &plan, (old, added), holes_made);
+        }
         if let Err(failed) = self.put(scratch, &plan, holes_made) {
             let before = Before {
                 first: plan.old_first,
@@ -406,6 +341,42 @@ impl File {
         }
     }
 
+    /// The same by way of the journal.
+    fn put_in_journal(
+        &self,
+        scratch: &Scratch,
+        plan: &Plan,
+        (removed, added): (SlotTerms, SealSum),
+        holes_made: u64,
+    ) -> Result<(), FileError> {
+        let mut runs = Vec::with_capacity(4);
+        if let Some(former_last) = plan.gap_after {
+            runs.push((former_last, scratch.former_last.sealed()));
+        }
+        let mut chunk = plan.first;
+        for slots in [&scratch.head, &scratch.full, &scratch.tail] {
+            if !slots.is_empty() {
+                runs.push((chunk, slots.sealed()));
+            }
+            let count = slots.len().div_ceil(self.geometry.slot_size());
+            chunk = ChunkNo::new(chunk.get() + to_u64(count));
+        }
+        self.commit(&Change {
+            runs: &runs,
+            old: (plan.old_first, &scratch.old),
+            removed,
+            added,
+            holes: &[],
+            holes_made,
+            size: plan.grown,
+        })
+        .inspect_err(|_| {
+            if holes_made > 0 {
+                self.forget_gap();
+            }
+        })
+    }
+
     /// Reads the slots that will be replaced and sums their terms.
     fn read_old(&self, scratch: &mut Scratch, plan: &Plan) -> Result<SlotTerms, FileError> {
         let range = &plan.old_bytes;
@@ -414,7 +385,7 @@ impl File {
         match self.known_empty_slot(plan)? {
             Some(slot) => scratch.old.copy_from_slice(&slot),
             None => {
-                let read = self.writer()?.read_at(&mut scratch.old, range.start)?;
+                let read = self.load(plan.old_first, &mut scratch.old)?;
                 if read < len {
                     return Err(Damage::Missing(plan.old_first).into());
                 }
@@ -536,7 +507,17 @@ impl File {
 
     /// Keeps the sum over all slots, the number of holes and the times current.
     pub(super) fn account(&self, removed: &SlotTerms, added: SealSum, holes_made: u64) {
-        let mut state = self.state.lock();
+        self.tally(&mut self.state.lock(), removed, added, holes_made);
+    }
+
+    /// [`Self::account`] for who holds the state.
+    pub(super) fn tally(
+        &self,
+        state: &mut State,
+        removed: &SlotTerms,
+        added: SealSum,
+        holes_made: u64,
+    ) {
         if let Tracking::Exact { seal, holes } = &mut state.tracking {
             *seal = seal.combine(removed.seal).combine(added);
             *holes = holes

@@ -1,0 +1,170 @@
+//! What the journal has of a file, put in its place. DURABILITY.md.
+
+use std::sync::Arc;
+
+use super::journalled::{Mode, Overlay, Patch};
+use super::write::to_u64;
+use super::{End, File, FileError, State, Tracking};
+use crate::codec::geometry::Geometry;
+use crate::codec::header::{Header, OpenFlag, SparseFlag};
+use crate::store::{PartialWrite, StoreFile};
+use crate::types::{ChunkNo, CipherOff, PlainLen};
+
+/// Consecutive slots in the journal and in their file.
+struct Piece {
+    chunk: ChunkNo,
+    from: CipherOff,
+    len: u64,
+}
+
+impl File {
+    /// Puts everything in place and seals it there. When this returns the file
+    /// is whole, in its place and safe, and the journal has nothing of it. If
+    /// it fails the journal keeps all, and it may be tried again.
+    ///
+    /// The caller holds the state. Others may read meanwhile: what is being
+    /// written over is read from the journal.
+    pub(super) fn checkpoint(&self, state: &mut State) -> Result<(), FileError> {
+        let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr) else {
+            return Ok(());
+        };
+        // Nothing may be written over before its successor is safe.
+        let writer = self.writer()?;
+        if state.pending.unsynced {
+            writer.sync_data()?;
+        }
+        journal.sync(state.pending.sequence)?;
+        self.write_in_place(state, &writer)?;
+        writer.sync_data()?;
+        state.pending.unsynced = false;
+        *self.overlay.write() = Overlay::default();
+        state.pending.nr = None;
+        journal.leave(nr);
+        Ok(())
+    }
+
+    fn write_in_place(&self, state: &mut State, writer: &StoreFile) -> Result<(), FileError> {
+        let g = self.geometry;
+        let size = self.size();
+        let generation = state.pending.generation;
+        let now = self.sealed_header(state, size);
+        let overlay = self.overlay.read();
+        if !overlay.chunks.is_empty() || state.pending.cut {
+            let open = Header {
+                open: OpenFlag::Open,
+                sparse: now.sparse,
+                generation: generation.saturating_add(1),
+                ..state.header
+            };
+            self.replace_header(state, open)?;
+        }
+        if let Some(journal) = &overlay.journal {
+            for piece in pieces(g, &overlay) {
+                writer
+                    .copy_from(
+                        journal.file(),
+                        piece.from,
+                        piece.len,
+                        g.slot_start(piece.chunk),
+                    )
+                    .map_err(|partial: PartialWrite| partial.source)?;
+            }
+        }
+        for (&chunk, patch) in &overlay.chunks {
+            if matches!(patch, Patch::Hole) {
+                self.make_holes(chunk, chunk.next())?;
+            }
+        }
+        drop(overlay);
+        if state.pending.cut || state.end == End::Beyond {
+            let len = g.cipher_len(size).ok_or(FileError::TooBig)?;
+            writer.truncate(len)?;
+            state.end = End::Exact;
+            state.pending.cut = false;
+            state.pending.free_from = g.last_chunk(size).next();
+        }
+        let sealed = Header {
+            generation: generation.saturating_add(2),
+            ..now
+        };
+        self.replace_header(state, sealed)?;
+        state.pending.generation = sealed.generation;
+        Ok(())
+    }
+
+    /// The header that belongs to the file as it is; OPEN if it must not be
+    /// sealed.
+    pub(super) fn sealed_header(&self, state: &State, size: PlainLen) -> Header {
+        match state.tracking {
+            Tracking::Exact { seal, holes } => Header {
+                open: OpenFlag::Closed,
+                sparse: if holes > 0 {
+                    SparseFlag::Sparse
+                } else {
+                    SparseFlag::Dense
+                },
+                generation: state.header.generation.saturating_add(1),
+                size,
+                seal,
+                holes,
+                ..state.header
+            },
+            Tracking::Lost => Header {
+                open: OpenFlag::Open,
+                sparse: self.declared_sparse(state),
+                generation: state.header.generation.saturating_add(1),
+                ..state.header
+            },
+        }
+    }
+
+    /// The file is gone, or emptied: the journal's part of it is void.
+    pub(super) fn forget_pending(&self, state: &mut State) {
+        if let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr.take()) {
+            *self.overlay.write() = Overlay::default();
+            journal.leave(nr);
+        }
+    }
+
+    /// The file has no name any more: whatever the journal has of it is void.
+    pub fn abandon(&self) {
+        self.forget_pending(&mut self.state.lock());
+    }
+
+    /// From here on its slots are what a crash must leave.
+    pub(super) fn settle_down(&self, state: &mut State) {
+        if state.mode == Mode::InPlace && self.journal.is_some() {
+            state.mode = Mode::Journalled;
+            state.pending.generation = state.header.generation;
+            state.pending.free_from = self.geometry.last_chunk(self.size()).next();
+            state.pending.cut = false;
+            state.pending.unsynced = true;
+        }
+    }
+}
+
+/// The slots of an overlay, neighbours together.
+fn pieces(g: Geometry, overlay: &Overlay) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut next = None;
+    for (&chunk, patch) in &overlay.chunks {
+        let Patch::Stored { at, len } = *patch else {
+            continue;
+        };
+        let len = to_u64(len);
+        match pieces.last_mut() {
+            Some(piece) if next == Some((chunk, at)) => piece.len += len,
+            Some(_) | None => pieces.push(Piece {
+                chunk,
+                from: at,
+                len,
+            }),
+        }
+        next =
+            (len == to_u64(g.slot_size())).then(|| (chunk.next(), CipherOff::new(at.get() + len)));
+    }
+    pieces
+}
+
+/// For the journal's handle, which outlives its file's checkpoint.
+pub(super) type SharedJournal = Arc<crate::vault::journal::Journal>;

@@ -1,0 +1,429 @@
+//! Changes of a file whose bytes are safe already: they go to the journal,
+//! and are read from there until `checkpoint` puts them in place.
+//! DURABILITY.md.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::write::{to_u64, to_usize};
+use super::{End, File, FileError, State, Tracking};
+use crate::codec::Sealed;
+use crate::codec::batch::{SealSum, SlotTerms};
+use crate::codec::geometry::Geometry;
+use crate::codec::header::{Header, OpenFlag, SparseFlag};
+use crate::codec::journal::{NewSlot, Record, Replaced, SlotTag, tags};
+use crate::store::journal::JournalFile;
+use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen, SetTime};
+use crate::vault::journal::{AppendError, Journal};
+
+/// With so many chunks not in their place, they are put there.
+const MOST_CHUNKS: usize = 1 << 15;
+
+impl From<AppendError> for FileError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Backing(error) => Self::Io(error),
+            AppendError::Random(error) => Self::Random(error),
+        }
+    }
+}
+
+/// Whether live slots may be written over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Nobody was promised them yet: the file is new or was emptied.
+    InPlace,
+    /// They are what a crash must leave: changes go through the journal.
+    Journalled,
+}
+
+/// What the journal has of a file.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// The file's number in the journal, from its first change to the
+    /// checkpoint.
+    pub(super) nr: Option<u64>,
+    /// Of the newest change.
+    pub(super) generation: u64,
+    /// Where the newest change is in the order of records.
+    pub(super) sequence: u64,
+    /// The record that tells which file it is, until it was flushed.
+    pub(super) told: Option<u64>,
+    /// Slots from here on exist nowhere yet: they are written in place.
+    pub(super) free_from: ChunkNo,
+    /// The file has become shorter than what stands in its place.
+    pub(super) cut: bool,
+    /// Bytes written in place are not yet safe.
+    pub(super) unsynced: bool,
+}
+
+impl Pending {
+    pub(super) fn new(header: &Header, free_from: ChunkNo) -> Self {
+        Self {
+            nr: None,
+            told: None,
+            generation: header.generation,
+            sequence: 0,
+            free_from,
+            cut: false,
+            unsynced: false,
+        }
+    }
+}
+
+/// One chunk that is not in its place yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patch {
+    /// Its slot is here in the journal.
+    Stored { at: CipherOff, len: usize },
+    /// It became a hole.
+    Hole,
+}
+
+/// The chunks of a file that are not in their place yet.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    pub(super) journal: Option<Arc<JournalFile>>,
+    pub(super) chunks: BTreeMap<ChunkNo, Patch>,
+}
+
+/// A change about to be made.
+pub(super) struct Change<'a> {
+    /// Runs of new slots, each beginning at its chunk, in order.
+    pub(super) runs: &'a [(ChunkNo, Sealed<'a>)],
+    /// The slots as they were, from this chunk on.
+    pub(super) old: (ChunkNo, &'a [u8]),
+    /// Their terms.
+    pub(super) removed: SlotTerms,
+    /// The terms of the new slots.
+    pub(super) added: SealSum,
+    /// Chunks that become holes, other than by being left out.
+    pub(super) holes: &'a [(ChunkNo, SlotTag)],
+    /// How many holes there are more.
+    pub(super) holes_made: u64,
+    /// The length it leads to.
+    pub(super) size: PlainLen,
+}
+
+impl File {
+    /// The journal, if changes of this file go through it now.
+    pub(super) fn journal_of(&self, state: &State) -> Option<&Arc<Journal>> {
+        match state.mode {
+            Mode::InPlace => None,
+            Mode::Journalled => self.journal.as_ref(),
+        }
+    }
+
+    pub(super) fn is_journalled(&self) -> bool {
+        self.journal.is_some() && self.state.lock().mode == Mode::Journalled
+    }
+
+    /// Replaces slots, all or nothing: what exists already goes to the
+    /// journal, what is behind everything goes in place. The caller holds the
+    /// range, and the tail if the length changes.
+    pub(super) fn commit(&self, change: &Change<'_>) -> Result<(), FileError> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let grows_anew = state.pending.cut && change.size > self.size();
+        if grows_anew || self.overlay.read().chunks.len() > MOST_CHUNKS {
+            self.checkpoint(state)?;
+        }
+        let journal = Arc::clone(self.journal.as_ref().ok_or(FileError::NotWritable)?);
+        let nr = self.enter(&journal, state)?;
+
+        let g = self.geometry;
+        let free_from = state.pending.free_from;
+        let mut replaced: Vec<Replaced> = change
+            .holes
+            .iter()
+            .map(|&(chunk, old)| Replaced {
+                chunk,
+                old,
+                new: NewSlot::Hole,
+            })
+            .collect();
+        let mut stored = Vec::new();
+        let mut behind: Option<ChunkNo> = None;
+        let mut placed_parts = Vec::new();
+        let mut free_to = free_from;
+        for &(first, run) in change.runs {
+            let (kept, placed) = split_at_chunk(g, first, run, free_from);
+            if !placed.is_empty() {
+                let at = first.max(free_from);
+                behind.get_or_insert(at);
+                placed_parts.push(placed);
+                free_to = ChunkNo::new(at.get() + to_u64(placed.len().div_ceil(g.slot_size())));
+            }
+            for (chunk, tag, _) in tags(g, first, run.bytes()) {
+                let new = if chunk < free_from {
+                    NewSlot::Stored(tag)
+                } else {
+                    NewSlot::Placed(tag)
+                };
+                let old = old_tag(g, change.old, chunk);
+                replaced.push(Replaced { chunk, old, new });
+            }
+            if !kept.is_empty() {
+                stored.push((first, kept));
+            }
+        }
+        if let Some(at) = behind {
+            self.clear_behind(state)?;
+            // Whoever finds something behind the end after a power cut must
+            // find in the journal that it is void.
+            if let Some(sequence) = state.pending.told.take() {
+                journal.sync(sequence)?;
+            }
+            state.pending.unsynced = true;
+            // Behind everything: nobody misses it if this fails.
+            if let Err(failed) = self.replace_slots(at, &placed_parts) {
+                if failed.written > 0 {
+                    state.end = End::Beyond;
+                }
+                return Err(failed.into());
+            }
+        }
+        self.reserve_holes(&replaced);
+
+        let mut header = self.described(state, change);
+        header.generation = state.pending.generation.saturating_add(1);
+        let slots: Vec<Sealed<'_>> = stored.iter().map(|&(_, slots)| slots).collect();
+        let record = Record::Change {
+            nr,
+            header,
+            replaced,
+        };
+        let appended = match journal.append(&record, &slots) {
+            Ok(appended) => appended,
+            Err(error) => {
+                if free_to > free_from {
+                    state.end = End::Beyond;
+                }
+                return Err(error.into());
+            }
+        };
+        let mut overlay = self.overlay.write();
+        let mut at = appended.data_at.get();
+        overlay.journal = Some(appended.journal);
+        for (first, slots) in stored {
+            for (chunk, _, slot) in tags(g, first, slots.bytes()) {
+                let len = slot.len();
+                let at_slot = CipherOff::new(at);
+                overlay
+                    .chunks
+                    .insert(chunk, Patch::Stored { at: at_slot, len });
+                at += to_u64(len);
+            }
+        }
+        for &(chunk, _) in change.holes {
+            overlay.chunks.insert(chunk, Patch::Hole);
+        }
+        let last = g.last_chunk(change.size);
+        if change.size < self.size() {
+            overlay.chunks.split_off(&last.next());
+            state.pending.cut = true;
+        }
+        drop(overlay);
+        state.pending.generation = header.generation;
+        state.pending.sequence = appended.sequence;
+        state.pending.free_from = free_to;
+        self.tally(state, &change.removed, change.added, change.holes_made);
+        self.size.store(change.size.get(), Ordering::Release);
+        Ok(())
+    }
+
+    /// What a failed write left behind everything must not end up in a gap.
+    fn clear_behind(&self, state: &mut State) -> Result<(), FileError> {
+        if state.end == End::Beyond {
+            let writer = self.writer()?;
+            let end = self.geometry.slot_start(state.pending.free_from).get();
+            if writer.stat()?.size > end {
+                writer.truncate(CipherLen::new(end))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The header that seals the file once `change` is made.
+    fn described(&self, state: &State, change: &Change<'_>) -> Header {
+        let (open, seal, holes) = match state.tracking {
+            Tracking::Exact { seal, holes } => (
+                OpenFlag::Closed,
+                seal.combine(change.removed.seal).combine(change.added),
+                holes
+                    .saturating_sub(change.removed.holes)
+                    .saturating_add(change.holes_made),
+            ),
+            Tracking::Lost => (OpenFlag::Open, state.header.seal, state.header.holes),
+        };
+        let sparse = match state.tracking {
+            Tracking::Exact { .. } if holes == 0 => SparseFlag::Dense,
+            Tracking::Exact { .. } => SparseFlag::Sparse,
+            Tracking::Lost if self.sparse.load(Ordering::Acquire) => SparseFlag::Sparse,
+            Tracking::Lost => state.header.sparse,
+        };
+        Header {
+            open,
+            sparse,
+            size: change.size,
+            seal,
+            holes,
+            ..state.header
+        }
+    }
+
+    /// The file's number in the journal; its first change tells which file it is.
+    fn enter(&self, journal: &Journal, state: &mut State) -> Result<u64, FileError> {
+        if let Some(nr) = state.pending.nr {
+            return Ok(nr);
+        }
+        let nr = journal.enter();
+        let record = Record::File {
+            nr,
+            ino: self.store()?.stat()?.ino,
+            base: state.header,
+            place: self.place.lock().clone(),
+        };
+        match journal.append(&record, &[]) {
+            Ok(told) => state.pending.told = Some(told.sequence),
+            Err(error) => {
+                journal.leave(nr);
+                return Err(error.into());
+            }
+        }
+        state.pending.nr = Some(nr);
+        // Sync clients go by it: what comes from elsewhere meanwhile is a
+        // conflict, and not simply newer.
+        match self.store()?.set_times(SetTime::Omit, SetTime::Now) {
+            // Somebody else's file that we may write.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+            Err(error) => tracing::debug!(%error, "the beginning of a change does not show"),
+            Ok(()) => {}
+        }
+        Ok(nr)
+    }
+
+    /// Where its entry is on the backing, for whoever replays the journal:
+    /// entries from the root downward, joined by `/`.
+    pub fn set_place(&self, place: Vec<u8>) {
+        let mut known = self.place.lock();
+        if *known == place {
+            return;
+        }
+        *known = place;
+        let place = known.clone();
+        drop(known);
+        let state = self.state.lock();
+        if let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr) {
+            let ino = self.store().and_then(|store| Ok(store.stat()?.ino));
+            let record = Record::File {
+                nr,
+                ino: ino.unwrap_or(0),
+                base: state.header,
+                place,
+            };
+            if let Err(error) = journal.append(&record, &[]) {
+                // A hint: replay looks for the file then.
+                tracing::debug!(%error, "a new place was not noted in the journal");
+            }
+        }
+    }
+
+    /// Room on the backing for slots that replace holes, so that putting them
+    /// in place does not fail for want of it. Where the backing cannot
+    /// reserve, nothing is lost: they stay in the journal until there is room.
+    fn reserve_holes(&self, replaced: &[Replaced]) {
+        let g = self.geometry;
+        for one in replaced {
+            let fills = one.old == SlotTag::NONE && matches!(one.new, NewSlot::Stored(_));
+            if fills && let Ok(writer) = self.writer() {
+                let _best_effort = writer.allocate(g.slot_start(one.chunk), to_u64(g.slot_size()));
+            }
+        }
+    }
+
+    /// Reads slots as they stand, in place or in the journal, from that of
+    /// chunk `first` on; returns how many bytes there are.
+    pub(super) fn load(&self, first: ChunkNo, buf: &mut [u8]) -> Result<usize, FileError> {
+        let g = self.geometry;
+        let start = g.slot_start(first);
+        // Held until all is read: what is in it stays valid as long.
+        let overlay = self.overlay.read();
+        let mut read = self.store()?.read_at(buf, start)?;
+        let Some(journal) = &overlay.journal else {
+            return Ok(read);
+        };
+        for (chunk, patch) in overlay.chunks.range(first..) {
+            let from = to_usize(g.slot_start(*chunk).get() - start.get());
+            let Some(rest) = buf.get_mut(from..) else {
+                break;
+            };
+            if rest.is_empty() {
+                break;
+            }
+            let len = match *patch {
+                Patch::Stored { at, len } => {
+                    let len = len.min(rest.len());
+                    if journal.file().read_at(&mut rest[..len], at)? < len {
+                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                    }
+                    len
+                }
+                Patch::Hole => {
+                    let len = g.slot_size().min(rest.len());
+                    rest[..len].fill(0);
+                    len
+                }
+            };
+            if from <= read {
+                read = read.max(from + len);
+            }
+        }
+        Ok(read)
+    }
+
+    /// The next chunk from `chunk` on that may hold data, holes being skipped;
+    /// `None` if only holes follow.
+    pub(super) fn next_data(&self, chunk: ChunkNo) -> Result<Option<ChunkNo>, FileError> {
+        let g = self.geometry;
+        let overlay = self.overlay.read();
+        let placed = self
+            .store()?
+            .seek_data(g.slot_start(chunk))?
+            .map(|at| g.slot_at(at).unwrap_or(chunk).max(chunk));
+        let pending = overlay
+            .chunks
+            .range(chunk..)
+            .find(|(_, patch)| matches!(patch, Patch::Stored { .. }))
+            .map(|(&chunk, _)| chunk);
+        Ok(match (placed, pending) {
+            (Some(placed), Some(pending)) => Some(placed.min(pending)),
+            (placed, pending) => placed.or(pending),
+        })
+    }
+}
+
+/// What of a run is in front of `chunk`, and what is from there on.
+fn split_at_chunk<'a>(
+    g: Geometry,
+    first: ChunkNo,
+    run: Sealed<'a>,
+    chunk: ChunkNo,
+) -> (Sealed<'a>, Sealed<'a>) {
+    let slots = to_usize(chunk.get().saturating_sub(first.get()));
+    let at = slots.saturating_mul(g.slot_size()).min(run.len());
+    (run.part(0..at), run.part(at..run.len()))
+}
+
+fn old_tag(g: Geometry, (first, slots): (ChunkNo, &[u8]), chunk: ChunkNo) -> SlotTag {
+    let Some(index) = chunk.get().checked_sub(first.get()) else {
+        return SlotTag::NONE;
+    };
+    to_usize(index)
+        .checked_mul(g.slot_size())
+        .and_then(|from| slots.get(from..))
+        .and_then(|rest| rest.chunks(g.slot_size()).next())
+        .map_or(SlotTag::NONE, SlotTag::of)
+}

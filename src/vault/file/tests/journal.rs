@@ -1,0 +1,420 @@
+//! With a journal: a kill at any change leaves every file whole, with all that
+//! any operation had promised; replaying can be killed, too.
+
+use super::*;
+use crate::sys::fs::mutation::faults::{After, Fault};
+use crate::vault::journal::replay::{Fate, Whose};
+
+/// One operation on the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Op {
+    Write(usize, usize),
+    SetLen(usize),
+    Punch(usize, usize),
+    Zero(usize, usize),
+    Sync,
+    Seal,
+}
+
+/// Whether it is made of several changes, of which a kill may leave some.
+fn goes_by_parts(op: Op) -> bool {
+    matches!(op, Op::Punch(..) | Op::Zero(..))
+}
+
+/// An operation that a program may see half of: to be emptied.
+fn empties(op: Op) -> bool {
+    matches!(op, Op::SetLen(0))
+}
+
+pub(super) fn apply(file: &File, op: Op, seed: usize) -> Result<(), FileError> {
+    match op {
+        Op::Write(at, count) => file.write(off(at), &pattern(seed, count)),
+        Op::SetLen(size) => file.set_len(len(size)),
+        Op::Punch(at, count) => file.punch_hole(off(at), wide(count)),
+        Op::Zero(at, count) => file.zero_range(off(at), wide(count), SizeRule::Grow),
+        Op::Sync => file.sync(),
+        Op::Seal => file.seal(),
+    }
+}
+
+/// The same to plaintext.
+pub(super) fn imagine(plain: &mut Vec<u8>, op: Op, seed: usize) {
+    match op {
+        Op::Write(at, count) => overlay(plain, at, &pattern(seed, count)),
+        Op::SetLen(size) => plain.resize(size, 0),
+        Op::Punch(at, count) => {
+            let end = (at + count).min(plain.len());
+            plain[at.min(end)..end].fill(0);
+        }
+        Op::Zero(at, count) => {
+            plain.resize(plain.len().max(at + count), 0);
+            plain[at..at + count].fill(0);
+        }
+        Op::Sync | Op::Seal => {}
+    }
+}
+
+/// Sequences in which every kind of change meets what stands in the journal.
+pub(super) fn sequences() -> Vec<Vec<Op>> {
+    use Op::{Punch, Seal, SetLen, Sync, Write, Zero};
+    let end = 5 * C + 100;
+    vec![
+        vec![Write(10, 50)],
+        vec![Write(0, 2 * C)],
+        vec![Write(C - 7, C + 20), Sync, Write(C, 9), Seal],
+        vec![Write(end, 40), Write(end + 40, 3 * C), Write(end + 10, 20)],
+        vec![Write(end, C), Sync, Write(end + 5, C), Sync, Write(2, 3)],
+        vec![Write(3 * C, 3 * C), Seal, Write(3 * C + 1, 7)],
+        vec![Write(end + 9 * C, 30), Write(end + 4 * C, 5), Seal],
+        vec![SetLen(3 * C + 5), Write(C, 10), Seal],
+        vec![SetLen(C), SetLen(4 * C), Write(2 * C, 10), Seal],
+        vec![SetLen(end + 10), Write(end + 10, 5 * C), SetLen(end), Seal],
+        vec![SetLen(20 * C), Write(12 * C, 100), Seal, Write(13 * C, 9)],
+        vec![Punch(C, 3 * C), Write(2 * C + 5, 10), Seal],
+        vec![Punch(10, end), Seal, Write(C, C), Sync],
+        vec![Write(C, C), Punch(0, 4 * C), Zero(4 * C, 3 * C), Seal],
+        vec![SetLen(0)],
+        vec![Write(0, C), SetLen(0), Write(0, 2 * C + 5), Seal],
+        vec![SetLen(0), Write(5, 10), Sync, Write(7, 3), Seal, SetLen(0)],
+    ]
+}
+
+pub(super) fn base() -> Vec<u8> {
+    pattern(1, 5 * C + 100)
+}
+
+/// A vault with one safe file, on which `ops` were done until something
+/// failed. Returns what the file may hold then: the state that was promised
+/// last, and the one that was being made.
+fn interrupted(world: &World, ops: &[Op], plan: Plan) -> Option<States> {
+    world.with("f", &base());
+    let file = world.sealed("f");
+    file.set_place(
+        world
+            .backing("f")
+            .file_name()
+            .map_or_else(Vec::new, |name| {
+                std::os::unix::ffi::OsStrExt::as_bytes(name).to_vec()
+            }),
+    );
+    let armed = arm(Scope::Thread, plan);
+    let (mut promised, mut tried, mut emptied) = (base(), base(), false);
+    let mut by_parts = false;
+    for (index, &op) in ops.iter().enumerate() {
+        imagine(&mut tried, op, index + 2);
+        emptied |= empties(op);
+        by_parts = goes_by_parts(op);
+        if apply(&file, op, index + 2).is_err() {
+            break;
+        }
+        promised.clone_from(&tried);
+        // What is written into an emptied file is safe from its sync on.
+        emptied &= !matches!(op, Op::Sync | Op::Seal);
+    }
+    armed.fired().then(|| States {
+        states: vec![promised, tried],
+        by_parts,
+        emptied,
+    })
+}
+
+/// What a file may hold after an interruption.
+pub(super) struct States {
+    /// From what was promised last to what was being made.
+    states: Vec<Vec<u8>>,
+    /// Whether the last operation consists of several changes.
+    by_parts: bool,
+    /// Whether it was emptied: nothing was promised since.
+    emptied: bool,
+}
+
+impl States {
+    /// Any of these, or a mixture of two that follow each other.
+    pub(super) fn any_of(states: Vec<Vec<u8>>) -> Self {
+        Self {
+            states,
+            by_parts: true,
+            emptied: false,
+        }
+    }
+
+    pub(super) fn allow(&self, plain: &[u8]) -> bool {
+        let mixed = |pair: &[Vec<u8>]| {
+            pair.iter().any(|state| state.len() == plain.len())
+                && plain
+                    .iter()
+                    .enumerate()
+                    .all(|(at, byte)| pair.iter().any(|state| state.get(at) == Some(byte)))
+        };
+        self.states.iter().any(|state| *state == plain)
+            || self.by_parts && self.states.windows(2).any(mixed)
+    }
+}
+
+/// Mounts again, as it were.
+pub(super) fn recover(world: &mut World) {
+    // The killed mount's lock goes with it.
+    world.vault = world.reopened();
+    let replays = world.vault.replay_journals(Whose::ThisMachines);
+    for replay in replays.unwrap() {
+        assert!(matches!(replay.fate, Fate::Replayed { .. }), "{replay:?}");
+    }
+    world.vault.begin_journal();
+}
+
+pub(super) fn assert_whole(world: &World, allowed: impl Fn(&[u8]) -> bool, what: &str) {
+    let (file, standing) = world
+        .try_open("f", Access::ReadWrite)
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(standing, Standing::Sealed, "{what}");
+    let plain = content(&file);
+    assert!(
+        allowed(&plain),
+        "{what}: neither old nor new ({} bytes)",
+        plain.len()
+    );
+    file.verify_seal()
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    let left: Vec<_> = world.vault.root.journals().unwrap();
+    assert!(left.is_empty(), "{what}: {left:?}");
+}
+
+/// Every sequence, interrupted by `fault` at every change until none is left.
+fn sweep(fault: Fault, after: impl Fn(&mut World, &str, &States)) {
+    for (index, ops) in sequences().iter().enumerate() {
+        for skip in 0.. {
+            let mut world = World::new();
+            world.vault.begin_journal();
+            let plan = Plan {
+                skip,
+                only: None,
+                fault,
+                after: After::Stop,
+            };
+            let Some(states) = interrupted(&world, ops, plan) else {
+                break;
+            };
+            let what = format!("{index}: {ops:?}, {fault:?} after {skip} changes");
+            if !states.emptied {
+                after(&mut world, &what, &states);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_kill_at_any_change_leaves_the_file_old_or_new() {
+    for fault in [
+        Fault::Fail(libc::EIO),
+        Fault::ShortWrite(1),
+        Fault::ShortWrite(200),
+        Fault::ShortWrite(SLOT + 30),
+    ] {
+        sweep(fault, |world, what, states| {
+            recover(world);
+            assert_whole(world, |plain| states.allow(plain), what);
+        });
+    }
+}
+
+#[test]
+fn a_kill_at_any_change_of_a_replay_is_made_good_by_the_next() {
+    sweep(Fault::ShortWrite(SLOT + 30), |world, what, states| {
+        for skip in 0.. {
+            world.vault = world.reopened();
+            let armed = arm(Scope::Thread, Plan::kill_after(skip));
+            let done = world.vault.replay_journals(Whose::ThisMachines).is_ok();
+            drop(armed);
+            if done {
+                break;
+            }
+        }
+        recover(world);
+        assert_whole(world, |plain| states.allow(plain), what);
+    });
+}
+
+#[test]
+fn a_refused_change_changes_nothing_and_the_next_one_works() {
+    for fault in [Fault::Fail(libc::ENOSPC), Fault::Torn(50, libc::ENOSPC)] {
+        for ops in sequences() {
+            for skip in 0.. {
+                let world = World::new();
+                world.vault.begin_journal();
+                world.with("f", &base());
+                let file = world.sealed("f");
+                let armed = arm(
+                    Scope::Thread,
+                    Plan {
+                        skip,
+                        only: None,
+                        fault,
+                        after: After::Recover,
+                    },
+                );
+                let mut plain = base();
+                for (index, &op) in ops.iter().enumerate() {
+                    let mut new = plain.clone();
+                    imagine(&mut new, op, index + 2);
+                    // A refused operation on many chunks may stop halfway.
+                    match apply(&file, op, index + 2) {
+                        Ok(()) => plain = new,
+                        Err(_) => plain = content(&file),
+                    }
+                    assert!(content(&file) == plain, "{ops:?} {skip}");
+                }
+                let fired = armed.fired();
+                drop(armed);
+                file.write(off(0), b"afterwards").unwrap();
+                overlay(&mut plain, 0, b"afterwards");
+                file.seal().unwrap();
+                let sealed = file.stands_sealed();
+                assert!(sealed, "{ops:?}, {fault:?} after {skip} changes");
+                drop(file);
+                let (_, standing) = world.try_open("f", Access::Read).unwrap();
+                assert_eq!(
+                    standing,
+                    Standing::Sealed,
+                    "{ops:?}, {fault:?} after {skip} changes: {:?}, {} bytes",
+                    world.header("f"),
+                    world.bytes("f").len()
+                );
+                world.assert_sealed("f", &plain);
+                if !fired {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stands_in_the_journal_is_read_from_there_and_nothing_changes_in_place() {
+    let world = World::new();
+    world.vault.begin_journal();
+    world.with("f", &base());
+    let before = world.bytes("f");
+    let file = world.sealed("f");
+    let mut plain = base();
+    for (seed, at) in [(2, 10), (3, C - 3), (4, 4 * C), (5, C)] {
+        file.write(off(at), &pattern(seed, C + 9)).unwrap();
+        overlay(&mut plain, at, &pattern(seed, C + 9));
+    }
+    file.sync().unwrap();
+    assert!(content(&file) == plain);
+    assert!(world.bytes("f") == before, "the file itself was touched");
+    file.seal().unwrap();
+    assert!(world.bytes("f") != before);
+    world.assert_sealed("f", &plain);
+}
+
+#[test]
+fn a_journal_that_is_older_than_the_file_does_nothing() {
+    let mut world = World::new();
+    world.vault.begin_journal();
+    world.with("f", &base());
+    let file = world.sealed("f");
+    file.write(off(5), b"first").unwrap();
+    file.sync().unwrap();
+    let name = world.vault.root.journals().unwrap().remove(0);
+    let path = world.path.join(std::ffi::OsStr::from_bytes(name.bytes()));
+    let journal = fs::read(&path).unwrap();
+    file.seal().unwrap();
+    drop(file);
+    // The file goes on, and the journal comes back from a backup.
+    let file = world.sealed("f");
+    file.write(off(C), b"second").unwrap();
+    file.seal().unwrap();
+    drop(file);
+    world.vault = world.reopened();
+    fs::write(&path, journal).unwrap();
+    recover(&mut world);
+    let mut plain = base();
+    overlay(&mut plain, 5, b"first");
+    overlay(&mut plain, C, b"second");
+    assert_whole(&world, |found| found == plain, "an old journal");
+}
+
+#[test]
+fn a_file_that_was_changed_elsewhere_is_left_alone_and_the_journal_stays() {
+    let mut world = World::new();
+    world.with("f", &base());
+    let before = world.bytes("f");
+    // Another device goes on from the same state.
+    let file = world.sealed("f");
+    file.write(off(0), b"theirs").unwrap();
+    file.seal().unwrap();
+    drop(file);
+    let theirs = world.bytes("f");
+    world.put("f", &before);
+    world.vault.begin_journal();
+    let file = world.sealed("f");
+    file.write(off(C), b"ours").unwrap();
+    file.write(off(2 * C), b"ours").unwrap();
+    drop(file);
+    world.put("f", &theirs);
+    world.vault = world.reopened();
+    let replays = world.vault.replay_journals(Whose::ThisMachines).unwrap();
+    assert_eq!(replays[0].fate, Fate::Left { files: 0, left: 1 });
+    assert!(world.bytes("f") == theirs);
+    assert_eq!(world.vault.root.journals().unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_moved_since_is_found_and_one_that_is_gone_is_no_error() {
+    for gone in [false, true] {
+        let mut world = World::new();
+        world.vault.begin_journal();
+        world.with("f", &base());
+        let file = world.sealed("f");
+        file.set_place(b"elsewhere".to_vec());
+        file.write(off(9), b"new").unwrap();
+        drop(file);
+        let mut plain = base();
+        overlay(&mut plain, 9, b"new");
+        if gone {
+            fs::remove_file(world.backing("f")).unwrap();
+        }
+        recover(&mut world);
+        if !gone {
+            assert_whole(&world, |found| found == plain, "moved");
+        }
+    }
+}
+
+#[test]
+fn every_cut_and_every_flipped_byte_of_a_journal_leaves_an_earlier_state() {
+    let made = || {
+        let world = World::new();
+        world.vault.begin_journal();
+        world.with("f", &base());
+        let file = world.sealed("f");
+        let mut states = vec![base()];
+        for seed in 2..5 {
+            let mut plain = states.last().unwrap().clone();
+            file.write(off(seed * C - 9), &pattern(seed, 30)).unwrap();
+            overlay(&mut plain, seed * C - 9, &pattern(seed, 30));
+            states.push(plain);
+        }
+        drop(file);
+        (world, states)
+    };
+    for step in 0..60 {
+        let (mut world, states) = made();
+        let name = world.vault.root.journals().unwrap().remove(0);
+        let path = world.path.join(std::ffi::OsStr::from_bytes(name.bytes()));
+        let mut bytes = fs::read(&path).unwrap();
+        let at = 128 + (bytes.len() - 128) * step / 60;
+        if step % 2 == 0 {
+            bytes.truncate(at);
+        } else {
+            bytes[at] ^= 0x10;
+        }
+        fs::write(&path, bytes).unwrap();
+        recover(&mut world);
+        let any = |plain: &[u8]| states.iter().any(|state| state == plain);
+        assert_whole(&world, any, &format!("step {step}"));
+    }
+}
+
+use std::os::unix::ffi::OsStrExt as _;

@@ -1,0 +1,234 @@
+//! The journal of a mount: overwrites stand in it before they stand in their
+//! files, so that nothing that was safe is ever torn. DURABILITY.md.
+//!
+//! * this file: the journal being written
+//! * `scan`: what a journal says of each file
+//! * [`replay`]: journals that a crash left, brought into their files
+//!
+//! **Locks**: one mutex over the end of the journal, a leaf. Flushing is done
+//! without it.
+
+pub mod replay;
+mod scan;
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::codec::journal::{JournalHead, Record};
+use crate::codec::keys::KeyTree;
+use crate::codec::{RandomError, Sealed};
+use crate::store::StoreDir;
+use crate::store::journal::JournalFile;
+use crate::sys::process::machine_name;
+use crate::types::CipherOff;
+
+/// From this length on, what is in the journal shall be put in place.
+const FULL: u64 = 64 << 20;
+
+/// Why something could not be written to the journal. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The backing said no.
+    #[error("the journal cannot be written: {0}")]
+    Backing(#[from] io::Error),
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// A record that was written.
+#[derive(Debug)]
+pub struct Appended {
+    /// The journal it is in.
+    pub journal: Arc<JournalFile>,
+    /// Where its slots begin there.
+    pub data_at: CipherOff,
+    /// Its place in the order of records.
+    pub sequence: u64,
+}
+
+/// The journal of one mount; made when first needed.
+pub struct Journal {
+    root: Arc<StoreDir>,
+    keys: Arc<KeyTree>,
+    end: Mutex<End>,
+}
+
+#[derive(Debug, Default)]
+struct End {
+    current: Option<Current>,
+    next_sequence: u64,
+    next_nr: u64,
+    /// Files with something that is not yet safe in its place.
+    live: HashSet<u64>,
+    /// Everything before this sequence number is on the disk.
+    synced: u64,
+    /// Flushing failed: what the disk has of the journal is not known.
+    broken: bool,
+    idle_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Current {
+    file: Arc<JournalFile>,
+    head: JournalHead,
+    /// Where the next record goes.
+    at: u64,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// A journal in the vault's `root`; nothing is written yet.
+    #[must_use]
+    pub fn new(root: Arc<StoreDir>, keys: Arc<KeyTree>) -> Self {
+        Self {
+            root,
+            keys,
+            end: Mutex::default(),
+        }
+    }
+
+    /// A number for a file that is about to change. From here until
+    /// [`Self::leave`] nothing of the journal is given up.
+    #[must_use]
+    pub fn enter(&self) -> u64 {
+        let mut end = self.end.lock();
+        end.next_nr += 1;
+        let nr = end.next_nr;
+        end.live.insert(nr);
+        end.idle_since = None;
+        nr
+    }
+
+    /// Everything of file `nr` is in its place and safe there, or does not
+    /// matter any more.
+    pub fn leave(&self, nr: u64) {
+        let mut end = self.end.lock();
+        if !end.live.remove(&nr) {
+            return;
+        }
+        if end.live.is_empty() {
+            // What stands there says nothing that the files do not say.
+            if let Some(current) = &mut end.current {
+                current.at = to_u64(JournalHead::LEN);
+            }
+            end.idle_since = Some(Instant::now());
+        }
+        // Also the end of all others if it now stands before them: what
+        // follows it is not its successor.
+        if let Err(error) = self.append_to(&mut end, &Record::Done { nr }, &[]) {
+            // Only a hint: replaying it once more changes nothing.
+            tracing::debug!(%error, "the end of a file's changes was not noted");
+        }
+    }
+
+    /// Writes a record and the slots that belong to it behind all others.
+    ///
+    /// # Errors
+    /// Nothing was written then, as far as replay is concerned.
+    pub fn append(&self, record: &Record, slots: &[Sealed<'_>]) -> Result<Appended, AppendError> {
+        self.append_to(&mut self.end.lock(), record, slots)
+    }
+
+    fn append_to(
+        &self,
+        end: &mut End,
+        record: &Record,
+        slots: &[Sealed<'_>],
+    ) -> Result<Appended, AppendError> {
+        if end.current.is_none() {
+            end.current = Some(self.begin()?);
+        }
+        let sequence = end.next_sequence;
+        let current = end.current.as_mut().expect("made above");
+        let data_len = slots.iter().map(|part| part.len()).sum();
+        let frame = self
+            .keys
+            .seal_frame(current.head.id, sequence, record, data_len)?;
+        let mut parts = vec![frame.sealed()];
+        parts.extend_from_slice(slots);
+        current
+            .file
+            .file()
+            .write_at(&parts, CipherOff::new(current.at))
+            .map_err(|partial| partial.source)?;
+        let data_at = current.at + to_u64(frame.sealed().len());
+        current.at = data_at + to_u64(data_len);
+        end.next_sequence += 1;
+        Ok(Appended {
+            journal: Arc::clone(&current.file),
+            data_at: CipherOff::new(data_at),
+            sequence,
+        })
+    }
+
+    fn begin(&self) -> Result<Current, AppendError> {
+        let head = JournalHead::generate(&self.keys, &machine_name())?;
+        let bytes = self.keys.seal_journal_head(&head)?;
+        let file = self.root.create_journal(bytes.sealed())?;
+        Ok(Current {
+            file: Arc::new(file),
+            head,
+            at: to_u64(JournalHead::LEN),
+        })
+    }
+
+    /// Makes every record up to `sequence` survive a power cut.
+    ///
+    /// # Errors
+    /// The backing's; nothing can be said of those records then.
+    pub fn sync(&self, sequence: u64) -> io::Result<()> {
+        let (file, written) = {
+            let end = self.end.lock();
+            match &end.current {
+                Some(_) if end.broken => return Err(io::Error::from_raw_os_error(libc::EIO)),
+                Some(current) if sequence >= end.synced => {
+                    (Arc::clone(&current.file), end.next_sequence)
+                }
+                Some(_) | None => return Ok(()),
+            }
+        };
+        let flushed = file.file().sync_data();
+        let mut end = self.end.lock();
+        if let Err(error) = flushed {
+            // The kernel tells of a failed write-back once, and forgets it.
+            end.broken |= error.raw_os_error() == Some(libc::EIO);
+            return Err(error);
+        }
+        end.synced = end.synced.max(written);
+        Ok(())
+    }
+
+    /// Whether so much is in it that it shall be put in place.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let end = self.end.lock();
+        end.current.as_ref().is_some_and(|now| now.at > FULL)
+    }
+
+    /// Removes the journal if nothing was in it for so long.
+    pub fn tidy(&self, idle: Duration) {
+        let mut end = self.end.lock();
+        let is_idle =
+            end.live.is_empty() && end.idle_since.is_none_or(|since| since.elapsed() >= idle);
+        if is_idle
+            && let Some(current) = end.current.take()
+            && let Err(error) = self.root.remove_journal(current.file.name())
+        {
+            tracing::warn!(%error, "an empty journal could not be removed");
+        }
+    }
+}
+
+fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).expect("usize has at most 64 bits")
+}

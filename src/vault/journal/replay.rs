@@ -1,0 +1,527 @@
+//! Journals that a crash left, brought into their files. FORMAT.md, journal.
+//!
+//! A slot is written only where the slot in place is one that this journal
+//! replaced, or none at all, and a file is touched only if its header is one
+//! that this journal knows. So replaying is idempotent, and a journal that is
+//! old, or another device's, does no harm.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+
+use super::scan::{Change, Story, stories};
+use crate::codec::batch::{Holes, Tail, Workers, open_slots};
+use crate::codec::geometry::Geometry;
+use crate::codec::header::{Header, OpenFlag, seal_header};
+use crate::codec::journal::{JournalError, JournalHead, NewSlot, Replaced, SlotTag};
+use crate::codec::keys::FileKeys;
+use crate::name::RawName;
+use crate::store::journal::JournalFile;
+use crate::store::{StoreDir, StoreFile};
+use crate::sys::process::machine_name;
+use crate::types::{Access, ChunkNo, CipherOff, FileId, FileKind};
+use crate::vault::Vault;
+
+/// Which journals are replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those written on this machine: another one's may be a copy of one that
+    /// is being written there.
+    ThisMachines,
+    /// All.
+    Anybodys,
+}
+
+/// What became of one journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Everything in it is in its place.
+    Replayed {
+        /// Files that were changed.
+        files: usize,
+    },
+    /// Some of it does not fit what stands there now.
+    Left {
+        /// Files that were changed.
+        files: usize,
+        /// Files that were left alone.
+        left: usize,
+    },
+    /// A mount is writing it.
+    InUse,
+    /// It was written on another machine.
+    Elsewhere,
+    /// It does not open.
+    Unreadable(JournalError),
+}
+
+/// One journal and what became of it.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// Its name in the vault's root.
+    pub name: RawName,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// Where a file of a journal is.
+enum Found {
+    File(StoreFile),
+    Gone,
+    /// Something that does not say what it is stands at its place.
+    Unclear,
+}
+
+/// What became of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// It is as the journal says, or was taken away.
+    Settled,
+    Changed,
+    /// It is not the file the journal is about any more.
+    Left,
+}
+
+impl Vault {
+    /// Brings what journals hold into the files. The caller has the vault to
+    /// itself, and may write.
+    ///
+    /// # Errors
+    /// The backing's; what was not done is done by the next replay.
+    pub fn replay_journals(&self, whose: Whose) -> io::Result<Vec<Replay>> {
+        let mut replays = Vec::new();
+        for name in self.root.journals()? {
+            let fate = self.replay_journal(&name, whose)?;
+            if matches!(fate, Fate::Replayed { .. }) {
+                self.root.remove_journal(&name)?;
+                self.root.sync()?;
+            }
+            replays.push(Replay { name, fate });
+        }
+        Ok(replays)
+    }
+
+    /// Brings what one journal holds into the files; it stays where it is.
+    ///
+    /// # Errors
+    /// As for [`Self::replay_journals`].
+    pub fn replay_journal(&self, name: &RawName, whose: Whose) -> io::Result<Fate> {
+        let Some(journal) = self.root.open_journal(name, Access::ReadWrite)? else {
+            return Ok(Fate::InUse);
+        };
+        let bytes = journal.file().read_head(JournalHead::LEN)?;
+        let head = match self.keys.open_journal_head(&bytes) {
+            Ok(head) => head,
+            // Killed before its first byte was written.
+            Err(JournalError::NotAJournal)
+                if bytes.len() < JournalHead::LEN || bytes.iter().all(|&byte| byte == 0) =>
+            {
+                return Ok(Fate::Replayed { files: 0 });
+            }
+            Err(error) => return Ok(Fate::Unreadable(error)),
+        };
+        let ours = head.host == self.keys.host_tag(&machine_name());
+        if !ours && whose == Whose::ThisMachines {
+            return Ok(Fate::Elsewhere);
+        }
+        self.bring_in(&head, &journal)
+    }
+
+    fn bring_in(&self, head: &JournalHead, journal: &JournalFile) -> io::Result<Fate> {
+        // What a killed process wrote may be in memory only.
+        journal.file().sync_data()?;
+        let stories = stories(&self.keys, self.geometry(), head, journal.file())?;
+        let (mut files, mut left) = (0, 0);
+        for story in &stories {
+            match self.tell(story, journal.file())? {
+                Told::Settled => {}
+                Told::Changed => files += 1,
+                Told::Left => left += 1,
+            }
+        }
+        Ok(match left {
+            0 => Fate::Replayed { files },
+            left => Fate::Left { files, left },
+        })
+    }
+
+    /// Brings one file to its last state.
+    fn tell(&self, story: &Story, journal: &StoreFile) -> io::Result<Told> {
+        let file = match self.find(story)? {
+            Found::File(file) => file,
+            Found::Gone => {
+                tracing::warn!(file_id = %story.base.file_id, "the journal tells of a file that is gone");
+                return Ok(Told::Settled);
+            }
+            Found::Unclear => return Ok(Told::Left),
+        };
+        let teller = Teller::new(self, story, journal, file);
+        let head = teller.file.read_head(Geometry::HEADER_LEN)?;
+        let found = self.keys.identify(&head).ok().map(|(_, header)| header);
+        if found.is_some_and(|header| !teller.is_known(&header)) {
+            return Ok(if teller.is_older_than(found) {
+                Told::Settled
+            } else {
+                Told::Left
+            });
+        }
+        teller.settle(found)
+    }
+
+    /// The file: at its place, or wherever it was moved.
+    fn find(&self, story: &Story) -> io::Result<Found> {
+        let mut unclear = false;
+        if let Some(file) = self.at_place(&story.place)? {
+            let head = file.read_head(Geometry::HEADER_LEN)?;
+            match self.keys.claimed_keys(&head) {
+                Ok(keys) if keys.file_id() == story.base.file_id => return Ok(Found::File(file)),
+                Ok(_) => {}
+                // Its first bytes are torn, or it is something else.
+                Err(_) if file.stat()?.ino == story.ino => return Ok(Found::File(file)),
+                Err(_) => unclear = true,
+            }
+        }
+        let mut found = Vec::new();
+        self.search(&self.root, story.base.file_id, &mut found)?;
+        if found.len() > 1 {
+            // Copies of one file: the one that the journal's owner had.
+            found.retain(|file| file.stat().is_ok_and(|stat| stat.ino == story.ino));
+        }
+        Ok(match found.pop() {
+            Some(file) => Found::File(file),
+            None if unclear => Found::Unclear,
+            None => Found::Gone,
+        })
+    }
+
+    fn at_place(&self, place: &[u8]) -> io::Result<Option<StoreFile>> {
+        let mut entries = place.split(|&byte| byte == b'/').map(RawName::new);
+        let Some(last) = entries.next_back().filter(|name| !name.bytes().is_empty()) else {
+            return Ok(None);
+        };
+        let mut dir: Option<StoreDir> = None;
+        for entry in entries {
+            let next = dir.as_ref().unwrap_or(&self.root).open_dir(&entry);
+            match next {
+                Ok(next) => dir = Some(next),
+                Err(error) if is_gone(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        match dir.as_ref().unwrap_or(&self.root).open_file_as_owner(&last) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if is_gone(&error) || crate::sys::fs::is_not_regular(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every file below `dir` that says it has this id.
+    fn search(&self, dir: &StoreDir, id: FileId, found: &mut Vec<StoreFile>) -> io::Result<()> {
+        for entry in dir.list()? {
+            let kind = match entry.kind {
+                Some(kind) => Some(kind),
+                None => dir.stat(&entry.name)?.kind(),
+            };
+            match kind {
+                Some(FileKind::Directory) => match dir.open_dir(&entry.name) {
+                    Ok(below) => self.search(&below, id, found)?,
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => return Err(error),
+                },
+                Some(FileKind::Regular) => {
+                    let file = dir.open_file(&entry.name, Access::Read)?;
+                    let head = file.read_head(Geometry::HEADER_LEN)?;
+                    let claimed = self.keys.claimed_keys(&head);
+                    if claimed.is_ok_and(|keys| keys.file_id() == id) {
+                        found.push(dir.open_file_as_owner(&entry.name)?);
+                    }
+                }
+                Some(
+                    FileKind::Symlink
+                    | FileKind::BlockDevice
+                    | FileKind::CharDevice
+                    | FileKind::Fifo
+                    | FileKind::Socket,
+                )
+                | None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// One file and what the journal says of it.
+struct Teller<'a> {
+    g: Geometry,
+    keys: FileKeys,
+    story: &'a Story,
+    journal: &'a StoreFile,
+    file: StoreFile,
+    /// Every slot that a chunk had before or has now.
+    known: HashSet<(ChunkNo, SlotTag)>,
+    /// Every chunk that was the file's last one, and the length of its slot.
+    last_lens: BTreeSet<(ChunkNo, usize)>,
+}
+
+/// A chunk's newest slot.
+type Latest = BTreeMap<ChunkNo, (Replaced, Option<CipherOff>)>;
+
+impl<'a> Teller<'a> {
+    fn new(vault: &Vault, story: &'a Story, journal: &'a StoreFile, file: StoreFile) -> Self {
+        let g = vault.geometry();
+        let replaced = story.changes.iter().flat_map(|change| &change.replaced);
+        let known = replaced
+            .flat_map(|(one, _)| [(one.chunk, one.old), (one.chunk, one.new_tag())])
+            .collect();
+        let states =
+            std::iter::once(&story.base).chain(story.changes.iter().map(|change| &change.header));
+        let last_lens = states
+            .map(|state| {
+                let len = g.last_chunk_len(state.size) + Geometry::SLOT_OVERHEAD;
+                (g.last_chunk(state.size), len)
+            })
+            .collect();
+        Self {
+            g,
+            keys: vault.keys().file_keys(story.base.file_id),
+            story,
+            journal,
+            file,
+            known,
+            last_lens,
+        }
+    }
+
+    /// Whether the header in place is from before, during or right after the
+    /// checkpoint of these changes.
+    fn is_known(&self, header: &Header) -> bool {
+        let base = &self.story.base;
+        let newest = self.newest_generation();
+        if header.file_id != base.file_id || header.generation > newest.saturating_add(2) {
+            return false;
+        }
+        let states = self.story.changes.iter().map(|change| &change.header);
+        header.open == OpenFlag::Open
+            || std::iter::once(base)
+                .chain(states)
+                .any(|state| (state.seal, state.size) == (header.seal, header.size))
+    }
+
+    /// Whether the file went on after these changes were in place.
+    fn is_older_than(&self, found: Option<Header>) -> bool {
+        found.is_some_and(|header| {
+            header.file_id == self.story.base.file_id
+                && header.generation > self.newest_generation().saturating_add(2)
+        })
+    }
+
+    fn newest_generation(&self) -> u64 {
+        let changes = self.story.changes.last();
+        changes.map_or(self.story.base.generation, |last| last.header.generation)
+    }
+
+    /// Brings the file to the newest state all of whose slots are there.
+    fn settle(&self, found: Option<Header>) -> io::Result<Told> {
+        let length = self.file.stat()?.size;
+        let Some((count, header)) = self.newest_whole()? else {
+            // Nothing of it counts: what stands behind the end is void.
+            let end = self.g.cipher_len(self.story.base.size);
+            if let (Some(end), Some(OpenFlag::Closed)) = (end, found.map(|header| header.open))
+                && length > end.get()
+            {
+                self.file.truncate(end)?;
+                self.file.sync_all()?;
+                return Ok(Told::Changed);
+            }
+            return Ok(Told::Settled);
+        };
+        let latest = self.latest(count);
+        let mut work = Vec::new();
+        for (chunk, (one, at)) in &latest {
+            if *chunk > self.g.last_chunk(header.size) {
+                continue;
+            }
+            match self.verdict(*chunk, one, &header)? {
+                Verdict::Done => {}
+                Verdict::Write => work.push((*chunk, one, *at)),
+                Verdict::Foreign => return Ok(Told::Left),
+            }
+        }
+        let end = self.g.cipher_len(header.size).map_or(0, |len| len.get());
+        let stands = found.is_some_and(|found| {
+            (found.open, found.seal, found.size) == (header.open, header.seal, header.size)
+        });
+        if work.is_empty() && stands && length == end {
+            return Ok(Told::Settled);
+        }
+        self.put(&work, &header)?;
+        Ok(Told::Changed)
+    }
+
+    fn put(
+        &self,
+        work: &[(ChunkNo, &Replaced, Option<CipherOff>)],
+        header: &Header,
+    ) -> io::Result<()> {
+        let newest = self.newest_generation();
+        let open = Header {
+            open: OpenFlag::Open,
+            generation: newest.saturating_add(1),
+            ..*header
+        };
+        self.put_header(&open)?;
+        for &(chunk, one, at) in work {
+            let to = self.g.slot_start(chunk);
+            let len = u64::try_from(self.slot_len(chunk, header)).unwrap_or(u64::MAX);
+            match (one.new, at) {
+                (NewSlot::Stored(_), Some(at)) => self
+                    .file
+                    .copy_from(self.journal, at, len, to)
+                    .map_err(|partial| partial.source)?,
+                (NewSlot::Hole, _) => self.file.punch_hole(to, len)?,
+                (NewSlot::Stored(_) | NewSlot::Placed(_), _) => {}
+            }
+        }
+        let end = self.g.cipher_len(header.size);
+        self.file.truncate(end.ok_or(io::ErrorKind::InvalidData)?)?;
+        self.put_header(&Header {
+            generation: newest.saturating_add(2),
+            ..*header
+        })?;
+        self.file.sync_all()
+    }
+
+    fn put_header(&self, header: &Header) -> io::Result<()> {
+        let image = seal_header(&self.keys, header).map_err(io::Error::other)?;
+        self.file
+            .write_at(&[image.sealed()], CipherOff::new(0))
+            .map_err(|partial| partial.source)
+    }
+
+    /// The newest change up to which every slot is where it should be, and how
+    /// many changes lead there. Slots that went in place without a flush may
+    /// be missing after a power cut; they were never promised.
+    fn newest_whole(&self) -> io::Result<Option<(usize, Header)>> {
+        let mut missing: HashSet<ChunkNo> = HashSet::new();
+        let mut whole = None;
+        for (index, change) in self.story.changes.iter().enumerate() {
+            for (one, at) in &change.replaced {
+                let there = match (one.new, at) {
+                    (NewSlot::Placed(tag), _) => {
+                        self.is_placed(one.chunk, tag, &change.header, &self.file, None)?
+                    }
+                    (NewSlot::Stored(tag), Some(at)) => {
+                        self.is_placed(one.chunk, tag, &change.header, self.journal, Some(*at))?
+                    }
+                    (NewSlot::Hole, _) => true,
+                    (NewSlot::Stored(_), None) => false,
+                };
+                if there {
+                    missing.remove(&one.chunk);
+                } else {
+                    missing.insert(one.chunk);
+                }
+            }
+            if missing
+                .iter()
+                .all(|chunk| *chunk > self.g.last_chunk(change.header.size))
+            {
+                whole = Some((index + 1, change.header));
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Whether the slot of this tag stands there and opens.
+    fn is_placed(
+        &self,
+        chunk: ChunkNo,
+        tag: SlotTag,
+        header: &Header,
+        file: &StoreFile,
+        at: Option<CipherOff>,
+    ) -> io::Result<bool> {
+        let mut slot = vec![0; self.slot_len(chunk, header)];
+        let at = at.unwrap_or_else(|| self.g.slot_start(chunk));
+        let read = file.read_at(&mut slot, at)?;
+        Ok(read == slot.len() && SlotTag::of(&slot) == tag && self.opens(chunk, &slot))
+    }
+
+    fn opens(&self, chunk: ChunkNo, slot: &[u8]) -> bool {
+        let Some(len) = slot.len().checked_sub(Geometry::SLOT_OVERHEAD) else {
+            return false;
+        };
+        let tail = if slot.len() == self.g.slot_size() {
+            Tail::Inside
+        } else {
+            Tail::Last
+        };
+        let mut plain = zeroize::Zeroizing::new(vec![0; len]);
+        let (holes, one) = (Holes::Refused, Workers::One);
+        open_slots(
+            &self.keys, self.g, chunk, slot, tail, holes, one, &mut plain,
+        )
+        .is_ok()
+    }
+
+    fn slot_len(&self, chunk: ChunkNo, header: &Header) -> usize {
+        if chunk == self.g.last_chunk(header.size) {
+            self.g.last_chunk_len(header.size) + Geometry::SLOT_OVERHEAD
+        } else {
+            self.g.slot_size()
+        }
+    }
+
+    fn latest(&self, count: usize) -> Latest {
+        self.story.changes[..count]
+            .iter()
+            .flat_map(|Change { replaced, .. }| replaced)
+            .map(|&(one, at)| (one.chunk, (one, at)))
+            .collect()
+    }
+
+    /// Whether a chunk's slot is to be written: if the one in place is one
+    /// that this journal replaced, or does not open.
+    fn verdict(&self, chunk: ChunkNo, one: &Replaced, header: &Header) -> io::Result<Verdict> {
+        let mut slot = vec![0; self.g.slot_size()];
+        let read = self.file.read_at(&mut slot, self.g.slot_start(chunk))?;
+        slot.truncate(read);
+        let mut foreign = false;
+        // It may be the file's last, now or before, and so a short one.
+        let short = self.last_lens.range((chunk, 0)..=(chunk, usize::MAX));
+        for len in short.map(|&(_, len)| len).chain([self.g.slot_size()]) {
+            let Some(slot) = slot.get(..len) else {
+                continue;
+            };
+            let tag = SlotTag::of(slot);
+            if slot.iter().all(|&byte| byte == 0) {
+                let done = one.new == NewSlot::Hole && len == self.g.slot_size();
+                return Ok(if done { Verdict::Done } else { Verdict::Write });
+            }
+            if !self.opens(chunk, slot) {
+                continue;
+            }
+            if tag == one.new_tag() && len == self.slot_len(chunk, header) {
+                return Ok(Verdict::Done);
+            }
+            foreign |= !self.known.contains(&(chunk, tag));
+        }
+        Ok(if foreign {
+            Verdict::Foreign
+        } else {
+            Verdict::Write
+        })
+    }
+}
+
+enum Verdict {
+    Done,
+    Write,
+    Foreign,
+}
