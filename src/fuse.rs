@@ -3,6 +3,7 @@
 //! file-system logic here.
 //!
 //! * [`session`]: the connection: what is negotiated, how many threads.
+//! * [`tell`]: telling the kernel what is outdated.
 //! * [`counters`]: how many requests of each kind came.
 //! * `operations`: one method per request, the whole of [`fuser::Filesystem`].
 //! * `convert`: fuser's types to ours and back.
@@ -16,6 +17,7 @@
 
 pub mod counters;
 pub mod session;
+pub mod tell;
 
 mod convert;
 mod errno;

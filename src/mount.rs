@@ -8,6 +8,7 @@
 //! | [`control`] | the socket over which a daemon tells about itself |
 //! | [`unmount`] | taking a mount off and waiting until all is saved |
 //! | [`table`] | what the kernel says is mounted |
+//! | `watch` | telling the kernel of changes made underneath |
 //! | [`holders`] | who keeps a mount busy |
 //!
 //! ```text
@@ -27,6 +28,7 @@ pub mod launch;
 pub mod point;
 pub mod table;
 pub mod unmount;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

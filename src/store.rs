@@ -39,6 +39,7 @@ use crate::codec::link::SealedTarget;
 use crate::codec::names::{CipherName, MAX_SIDE_LEN, SideFile};
 use crate::name::RawName;
 use crate::sys::fs::{DirFd, DirLock, FileLock, FsStat, Stat};
+use crate::sys::inotify::{Inotify, WatchId};
 use crate::types::{Access, FileKind, RenameMode};
 
 /// One entry of a listing; unverified.
@@ -126,6 +127,14 @@ impl StoreDir {
     /// What the backing says.
     pub fn stat_itself(&self) -> io::Result<Stat> {
         self.dir.stat_itself()
+    }
+
+    /// Lets `inotify` tell what happens to the entries.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn watch(&self, inotify: &Inotify) -> io::Result<WatchId> {
+        self.dir.watch(inotify)
     }
 
     /// Room on the backing's file system.

@@ -7,6 +7,8 @@
 //! * `attributes`: stat, chmod, chown, times, sizes; extended attributes
 //! * `files`: open, read, write, sync, close
 //! * `listing`: directories read out
+//! * `underneath`: changes of the backing told apart, ours and others
+//! * `watches`: the directories that are followed for that
 //!
 //! Every method may be called from any thread. The kernel checks permissions
 //! (`default_permissions`); nothing here does.
@@ -20,16 +22,20 @@ mod files;
 mod listing;
 mod namespace;
 mod object;
+mod underneath;
+mod watches;
 mod xattrs;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use self::directories::Directories;
 use self::handles::Handles;
 use self::inodes::{Inodes, Node};
+use self::underneath::Removed;
+use self::watches::Watches;
 use crate::codec::RandomError;
 use crate::codec::geometry::Geometry;
 use crate::codec::link::LinkError;
@@ -41,6 +47,7 @@ use crate::vault::file::{Damage, FileError};
 
 pub use self::files::{Fallocate, HandleAccess, OpenHow, Opened, PageCache, Truncate, WriteCaller};
 pub use self::listing::DirItem;
+pub use self::underneath::Change;
 pub use crate::sys::fs::XattrMode;
 pub use crate::vault::file::SeekTo;
 
@@ -299,6 +306,10 @@ pub struct View {
     /// Held by whoever puts in place what a long journal holds.
     relieving: parking_lot::Mutex<()>,
     counters: Counters,
+    /// Names that we removed, to tell our removals from those of others.
+    removed: Removed,
+    /// What is followed on the backing, if anything is.
+    watches: OnceLock<Watches>,
 }
 
 impl std::fmt::Debug for View {
@@ -325,6 +336,8 @@ impl View {
             writing: parking_lot::Mutex::default(),
             relieving: parking_lot::Mutex::default(),
             counters: Counters::default(),
+            removed: Removed::default(),
+            watches: OnceLock::new(),
         })
     }
 

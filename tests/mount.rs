@@ -6,6 +6,8 @@
 #[path = "common/mounted.rs"]
 mod mounted;
 
+#[path = "mount/at_once.rs"]
+mod at_once;
 #[path = "mount/attributes.rs"]
 mod attributes;
 #[path = "mount/contents.rs"]

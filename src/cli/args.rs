@@ -181,8 +181,9 @@ pub struct MountArgs {
     /// How long the kernel may trust names and attributes without asking
     /// again [default: 1]
     ///
-    /// Set it to 0 where a sync client changes the vault while it is mounted
-    /// and every change must show at once.
+    /// What a sync client changes while the vault is mounted shows after that
+    /// time at the latest, and at once where this machine tells of changes
+    /// (a local directory). Set it to 0 to have the kernel ask each time.
     #[arg(long, value_name = "SECONDS", value_parser = size::seconds)]
     pub cache_timeout: Option<Duration>,
     /// Hand each write over at once instead of letting the kernel gather them

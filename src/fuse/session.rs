@@ -11,6 +11,7 @@ use fuser::{Config, InitFlags, KernelConfig, SessionACL};
 use super::Adapter;
 use super::counters::Counters;
 use super::seek::{FlushThread, Seeker};
+use super::tell::Teller;
 use crate::sys::fuse_device;
 use crate::view::View;
 
@@ -120,6 +121,12 @@ impl Session {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
+    }
+
+    /// A way to speak to this mount's kernel, for a thread of its own.
+    #[must_use]
+    pub fn teller(&self) -> Teller {
+        Teller::new(self.inner.notifier())
     }
 
     /// Serves requests until the file system is unmounted. Unmounting drops

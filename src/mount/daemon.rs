@@ -2,7 +2,8 @@
 //! make sure that every file is sealed and that whoever waits is told.
 //!
 //! Threads besides those that serve requests: `signals` waits for a request
-//! to end, `idle` seals files nobody writes to, `control` answers questions.
+//! to end, `idle` seals files nobody writes to, `control` answers questions,
+//! `watch` tells the kernel of changes made underneath.
 
 use std::ffi::OsStr;
 use std::io;
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::control::{Outcome, Server, Status};
 use super::table::{self, printable};
 use super::unmount::detach;
+use super::watch::WatchThread;
 use super::{MountPlan, Overwrites, Trust, Writes, holders};
 use crate::codec::kdf::KdfCaps;
 use crate::codec::vault::Credential;
@@ -135,6 +137,7 @@ pub fn serve(
     let server = mounted.answer_questions(plan, &view);
     let idle = IdleThread::start(Arc::clone(&view));
     mounted.end_on(signals, Arc::clone(&view));
+    let watch = WatchThread::start(&view, session.teller(), plan.cache_timeout);
     let heard = announce(slot);
     if heard.is_err() {
         mounted.detach(Detach::Lazily);
@@ -143,6 +146,7 @@ pub fn serve(
     let found_attached = mounted.is_attached();
     // Unmounting drops the kernel's RELEASE requests: seal from our own table.
     drop(idle);
+    drop(watch);
     let sealed = view.seal_all();
     mounted.detach(Detach::Lazily);
     let ended = match served {

@@ -11,6 +11,7 @@ use crate::codec::names::{MAX_SIDE_LEN, PIN_RECORD_LEN, PinNote, SideFile};
 use crate::codec::vault::{Slot, VaultFile};
 use crate::name::RawName;
 use crate::sys::fs::random_suffix;
+use crate::sys::inotify::{Inotify, WatchId};
 use crate::types::{Access, CipherOff, RenameMode, SlotId, Time};
 
 /// What a temporary name begins with; 32 hexadecimal digits follow.
@@ -192,6 +193,19 @@ impl StoreDir {
     pub fn notes_changed(&self) -> io::Result<Option<(Time, Time)>> {
         match self.stat(&RawName::new(NAMES_DIR.as_bytes())) {
             Ok(stat) => Ok(Some((stat.mtime, stat.ctime))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets `inotify` tell what happens to the notes in this root directory;
+    /// `None` if there are none.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn watch_notes(&self, inotify: &Inotify) -> io::Result<Option<WatchId>> {
+        match self.open_dir(&RawName::new(NAMES_DIR.as_bytes())) {
+            Ok(names) => names.watch(inotify).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -23,6 +23,7 @@ use rustix::fs::{FileType, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 pub use dir::{DirEntry, DirFd, DirLock};
 pub use file::{FileFd, FileLock};
 pub use node::NodeFd;
+pub(super) use node::proc_path;
 
 use crate::types::{FileKind, SetTime, Time};
 

@@ -44,7 +44,7 @@ use parking_lot::Mutex;
 
 pub use audit::{Audited, Meaning, PinStanding};
 pub use copies::ConflictCopy;
-pub use list::{Listed, Listing};
+pub use list::{Listed, Listing, StandsFor};
 pub use lost::Identity;
 pub use rename::{Moved, Renamed};
 

@@ -7,6 +7,7 @@
 //! changes a file in it at that time. What is kept here stays, so names open.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::codec::entry::LongName;
 use crate::codec::names::{NoteTag, PinNote, PinRecord, SideFile};
 use crate::name::RawName;
 use crate::store::StoreDir;
+use crate::sys::inotify::{Inotify, WatchId};
 use crate::types::{DirId, Time};
 
 /// How long the notes are believed to be all.
@@ -39,7 +41,7 @@ struct Known {
     /// Second copies of side files, by the long entries they belong to: their
     /// names, which a sync client may have appended to.
     sides: HashMap<LongName, Vec<RawName>>,
-    /// Raised whenever others were read.
+    /// Raised whenever there were others than those that were known.
     version: u64,
 }
 
@@ -57,8 +59,10 @@ impl Known {
         }
         let mut names = root.notes()?;
         names.sort();
-        self.by_tag.clear();
-        self.sides.clear();
+        let before = (
+            std::mem::take(&mut self.by_tag),
+            std::mem::take(&mut self.sides),
+        );
         for name in names.iter().take(MOST_NOTES) {
             if let Some(long) = side_of(name) {
                 self.sides.entry(long).or_default().push(name.clone());
@@ -71,9 +75,37 @@ impl Known {
             }
         }
         self.seen = now;
-        self.version += 1;
+        if !same(&before.0, &self.by_tag) || !same(&before.1, &self.sides) {
+            self.version += 1;
+        }
         Ok(())
     }
+
+    /// Whatever it looks like, the directory is read at the next use.
+    fn doubt(&mut self) {
+        self.looked = None;
+        self.seen = None;
+    }
+
+    /// Whether a file in the directory is one that was read, or written by us.
+    fn has(&self, name: &RawName) -> bool {
+        if let Some((tag, record)) = PinNote::parse(name) {
+            return self
+                .by_tag
+                .get(&tag)
+                .is_some_and(|all| all.contains(&record));
+        }
+        side_of(name).is_none_or(|long| self.sides.contains_key(&long))
+    }
+}
+
+/// Whether both hold the same, in whatever order.
+fn same<K: Eq + Hash, V: PartialEq>(a: &HashMap<K, Vec<V>>, b: &HashMap<K, Vec<V>>) -> bool {
+    let within = |all: &Vec<V>, key: &K| {
+        let others = b.get(key).map_or(&[][..], Vec::as_slice);
+        all.len() == others.len() && all.iter().all(|one| others.contains(one))
+    };
+    a.len() == b.len() && a.iter().all(|(key, all)| within(all, key))
 }
 
 /// The long entry that a second copy of a side file belongs to.
@@ -99,6 +131,26 @@ impl Vault {
     /// that did not.
     pub fn notes_version(&self) -> u64 {
         self.fresh_notes().version
+    }
+
+    /// Lets `inotify` tell of notes that come and go; `None` while there are
+    /// none. What came before is looked for at the next use.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn watch_notes(&self, inotify: &Inotify) -> io::Result<Option<WatchId>> {
+        let watch = self.root.watch_notes(inotify)?;
+        self.notes.0.lock().doubt();
+        Ok(watch)
+    }
+
+    /// Says that something happened to a file in `keepfs.names`: if that is no
+    /// note of ours, all are looked at again at the next use.
+    pub fn note_changed(&self, name: &RawName) {
+        let mut known = self.notes.0.lock();
+        if !known.has(name) {
+            known.doubt();
+        }
     }
 
     fn fresh_notes(&self) -> MutexGuard<'_, Known> {

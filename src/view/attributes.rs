@@ -134,31 +134,32 @@ impl View {
         if let Some(mode) = change.mode {
             object.set_mode(mode & 0o7777)?;
         }
-        if change.touches_times() && !Self::stands(&object, change)? {
-            object.set_times(change.atime, change.mtime)?;
+        if change.touches_times() && !stands(&object, change)? {
+            Self::set_times(&node, &object, change)?;
         }
         let stat = object.stat()?;
-        if change.touches_times() && Self::is_sealed(&object) {
-            node.saw(&stat);
-        }
         Ok(self.attr_of(&node, &stat))
     }
 
-    /// Whether a change asks for nothing but the mtime that the backing has.
-    /// The kernel does so after each rename and link, for the ctime it keeps.
-    fn stands(object: &Object, change: &SetAttr) -> Result<bool, FsError> {
-        Ok(change.only_times()
-            && change.atime == SetTime::Omit
-            && Self::is_sealed(object)
-            && change.mtime == SetTime::At(object.stat()?.mtime))
-    }
-
-    /// Whether the backing's times are the final ones.
-    fn is_sealed(object: &Object) -> bool {
-        match object {
-            Object::Open(file, _) => file.unsealed_for().is_none(),
-            Object::Placed(_) => true,
+    /// Sets times so that nobody takes the new ones for a change of others.
+    fn set_times(node: &Node, object: &Object, change: &SetAttr) -> Result<(), FsError> {
+        let open = node.open.lock();
+        match (object, &open.file) {
+            // It may have been opened since it was reached by its place.
+            (Object::Open(file, _), _) | (Object::Placed(_), Some(file)) => {
+                file.set_times(change.atime, change.mtime)?;
+                if file.unsealed_for().is_none() {
+                    node.saw(&file.store()?.stat()?);
+                }
+            }
+            (Object::Placed(placed), None) => {
+                placed.set_times(change.atime, change.mtime)?;
+                if node.kind != FileKind::Directory {
+                    node.saw(&placed.stat()?);
+                }
+            }
         }
+        Ok(())
     }
 
     fn set_size(
@@ -221,6 +222,19 @@ impl SetAttr {
     fn touches_times(&self) -> bool {
         self.atime != SetTime::Omit || self.mtime != SetTime::Omit
     }
+}
+
+/// Whether a change asks for nothing but the mtime that the backing has. The
+/// kernel does so after each rename and link, for the ctime it keeps.
+fn stands(object: &Object, change: &SetAttr) -> Result<bool, FsError> {
+    let is_sealed = match object {
+        Object::Open(file, _) => file.unsealed_for().is_none(),
+        Object::Placed(_) => true,
+    };
+    Ok(is_sealed
+        && change.only_times()
+        && change.atime == SetTime::Omit
+        && change.mtime == SetTime::At(object.stat()?.mtime))
 }
 
 /// Whether a change sets nothing but the mtime that was seen last.

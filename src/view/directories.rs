@@ -1,7 +1,7 @@
 //! Directory descriptors, a bounded number of them: a directory that is not
 //! at hand is opened again from its parent, component by component.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,9 +108,15 @@ impl Directories {
         due
     }
 
+    /// Those at hand, the root among them.
+    pub(super) fn at_hand(&self) -> HashSet<Ino> {
+        let open = self.open.lock();
+        open.by_ino.keys().copied().chain([Ino::ROOT]).collect()
+    }
+
     /// Forgets all: a directory's id changed underneath, and with it the places
     /// of all below it.
-    fn drop_all(&self) {
+    pub(super) fn drop_all(&self) {
         let mut open = self.open.lock();
         open.by_ino.clear();
         open.epoch += 1;
@@ -154,6 +160,7 @@ impl View {
         };
         while let Some((child, link)) = missing.pop() {
             dir = self.open_below(&dir, &child, &link)?;
+            self.follow(&child, &dir);
             self.directories.keep(child.ino, &link, &dir, epoch);
         }
         Ok(dir)

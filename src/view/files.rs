@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::handles::FileHandle;
 use super::inodes::{BackingKey, Node, OpenState, Seen};
+use super::watches::Suspect;
 use super::{FsError, Strictness, View};
 use crate::store::StoreFile;
 use crate::types::{Access, Caller, Fh, FileKind, Ino, PlainLen, PlainOff};
@@ -267,6 +268,9 @@ impl View {
         self.writing.lock().remove(&node.ino);
         if open.handles == 0 {
             open.file = None;
+            if std::mem::take(&mut open.changed_underneath) {
+                self.suspect(Suspect::File(node.ino));
+            }
             self.inodes.collect(node, &open);
         } else if let Err(error) = handle.file.drop_writer() {
             tracing::warn!(%error, "a writable descriptor is kept longer than needed");

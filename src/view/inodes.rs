@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::name::PlainName;
 use crate::sys::fs::Stat;
-use crate::types::{FileId, FileKind, Ino, Time};
+use crate::types::{DirId, FileId, FileKind, Ino, Time};
 use crate::vault::dir::VaultDir;
 use crate::vault::file::{ContentMark, File};
 
@@ -59,6 +59,8 @@ pub struct OpenState {
     pub handles: u64,
     /// Handles that may write.
     pub writers: u64,
+    /// Others changed the file while no handle here could write it.
+    pub changed_underneath: bool,
 }
 
 /// How an object of the backing looked when we last looked, to notice changes
@@ -114,6 +116,8 @@ pub struct Node {
     pub seen: Mutex<Option<Seen>>,
     /// Regular files: the content that the kernel's pages are of.
     pub cached: Mutex<Option<ContentMark>>,
+    /// Directories: the id under which the kernel was told of names in it.
+    pub told_under: Mutex<Option<DirId>>,
     /// Directories: which notes were known when it was last opened.
     pub notes_seen: AtomicU64,
     /// Regular files: the id its attributes are encrypted under.
@@ -140,6 +144,7 @@ impl Node {
             open: Mutex::default(),
             seen: Mutex::new(None),
             cached: Mutex::new(None),
+            told_under: Mutex::new(None),
             notes_seen: AtomicU64::new(0),
             file_id: Mutex::new(None),
             removed: Mutex::new(None),
@@ -160,6 +165,20 @@ impl Node {
     /// One of its names; none for the root and for deleted objects.
     pub fn link(&self) -> Option<Link> {
         self.links.lock().first().cloned()
+    }
+
+    /// Whether it is known by this name.
+    pub fn is_called(&self, parent: Ino, name: &PlainName) -> bool {
+        let links = self.links.lock();
+        links
+            .iter()
+            .any(|link| link.parent.ino == parent && link.name == *name)
+    }
+
+    /// Whether it has a name in this directory.
+    pub fn is_in(&self, parent: Ino) -> bool {
+        let links = self.links.lock();
+        links.iter().any(|link| link.parent.ino == parent)
     }
 
     /// Forgets one name.
@@ -273,6 +292,12 @@ impl Inodes {
     #[must_use]
     pub fn get(&self, ino: Ino) -> Option<Arc<Node>> {
         self.table.lock().by_ino.get(&ino).cloned()
+    }
+
+    /// Every node at this moment.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Node>> {
+        self.table.lock().by_ino.values().cloned().collect()
     }
 
     /// Number of nodes.

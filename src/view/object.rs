@@ -8,7 +8,7 @@ use super::inodes::{BackingKey, Node};
 use super::{FsError, View};
 use crate::store::{StoreFile, StoreNode, XattrValue};
 use crate::sys::fs::{Stat, XattrMode};
-use crate::types::{Fh, FileKind, SetTime};
+use crate::types::{Fh, FileKind};
 use crate::vault::file::File;
 
 /// Owner, mode, times and raw attributes of one object.
@@ -74,13 +74,6 @@ impl Object {
         match self {
             Self::Open(_, store) => store.set_owner(uid, gid),
             Self::Placed(node) => node.set_owner(uid, gid),
-        }
-    }
-
-    pub(super) fn set_times(&self, atime: SetTime, mtime: SetTime) -> Result<(), FsError> {
-        match self {
-            Self::Open(file, _) => Ok(file.set_times(atime, mtime)?),
-            Self::Placed(node) => Ok(node.set_times(atime, mtime)?),
         }
     }
 

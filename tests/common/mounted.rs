@@ -272,15 +272,20 @@ impl<'v> Mounted<'v> {
     }
 
     /// Regular files of the backing that the daemon has open.
-    fn open_data_files(&self) -> Option<Vec<PathBuf>> {
+    pub(crate) fn open_data_files(&self) -> Option<Vec<PathBuf>> {
         let backing = self.vault.backing();
-        // The vault's own file stays open: it carries the lock.
+        // The vault's own file stays open: it carries the lock. So does the
+        // journal until it was empty for a while.
+        let is_journal = |path: &Path| {
+            let name = path.file_name().map(|name| name.as_encoded_bytes());
+            name.is_some_and(|name| name.starts_with(b"~keepfs-journal-"))
+        };
         let lock = fs::metadata(backing.join("keepfs.vault")).ok()?.ino();
         let fds = fs::read_dir(format!("/proc/{}/fd", self.pid())).ok()?;
         let links = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
         Some(
             links
-                .filter(|path| path.starts_with(&backing))
+                .filter(|path| path.starts_with(&backing) && !is_journal(path))
                 .filter(|path| fs::metadata(path).is_ok_and(|m| m.is_file() && m.ino() != lock))
                 .collect(),
         )

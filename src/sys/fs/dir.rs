@@ -13,6 +13,7 @@ use super::mutation::{Mutation, mutate};
 use super::node::{NodeFd, proc_path};
 use super::{FsStat, Stat, kind_of, mode_bits, restart};
 use crate::sys::caller;
+use crate::sys::inotify::{Inotify, WatchId};
 use crate::types::{Access, FileKind, RenameMode};
 
 /// A lock on a directory, held until this is dropped.
@@ -106,6 +107,14 @@ impl DirFd {
     /// What fcntl(2) says.
     pub fn itself(&self) -> io::Result<NodeFd> {
         Ok(NodeFd::new(self.0.try_clone()?))
+    }
+
+    /// Watches this directory.
+    ///
+    /// # Errors
+    /// What inotify_add_watch(2) says; `EACCES` where it may not be read.
+    pub fn watch(&self, inotify: &Inotify) -> io::Result<WatchId> {
+        inotify.watch(self.0.as_fd())
     }
 
     /// Opens the regular file `name`.

@@ -133,7 +133,7 @@ impl NodeFd {
 }
 
 /// Path that leads to the object of `fd` itself, whatever it is.
-pub(super) fn proc_path(fd: BorrowedFd<'_>) -> String {
+pub(in crate::sys) fn proc_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 

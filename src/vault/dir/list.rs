@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::copies::shown_of;
 use super::{ConflictCopy, DirError, VaultDir};
-use crate::codec::entry::{LongName, RawEntry, classify};
+use crate::codec::entry::{LongName, NAMES_DIR, PIN_NAME, RawEntry, classify};
 use crate::codec::xattr::XATTR_PREFIX;
 use crate::name::{PlainName, RawName};
 use crate::store::{RawDirEntry, StoreDir};
@@ -44,6 +44,19 @@ pub struct Listing {
     pub undecryptable: u64,
     /// Entries that have nothing to do with the vault.
     pub foreign: u64,
+}
+
+/// What an entry of the backing, there or not, stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StandsFor {
+    /// An object that is shown under this name.
+    Name(PlainName),
+    /// The directory's pin, which states its id.
+    Pin,
+    /// In a vault's root: the directory of the notes.
+    Notes,
+    /// Nothing that is shown, nor anything that shows it.
+    Nothing,
 }
 
 enum Verdict {
@@ -110,6 +123,37 @@ impl VaultDir {
                 copies.push((listed, copy));
             }
         }
+    }
+
+    /// What an entry stands for, by its name and what is beside it.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn stands_for(&self, vault: &Vault, entry: &RawName) -> Result<StandsFor, DirError> {
+        let form = classify(entry);
+        Ok(match &form {
+            RawEntry::Short(_) | RawEntry::Long(_) | RawEntry::Other => {
+                let (copy, name) = match self.open(vault, &form) {
+                    Some((name, under)) if under == self.id => (None, Some(name)),
+                    Some((name, under)) => (
+                        self.second_of_a_name(vault, entry, &name, under)?,
+                        Some(name),
+                    ),
+                    None => (self.suffixed_copy(vault, entry), None),
+                };
+                let name = copy.map(|copy| copy.shown).or(name);
+                name.map_or(StandsFor::Nothing, StandsFor::Name)
+            }
+            RawEntry::Internal if entry.bytes() == PIN_NAME.as_bytes() => StandsFor::Pin,
+            RawEntry::Internal if entry.bytes() == NAMES_DIR.as_bytes() => StandsFor::Notes,
+            RawEntry::SideFile(_) | RawEntry::Internal | RawEntry::ClientTemp => StandsFor::Nothing,
+        })
+    }
+
+    /// Whether a note says anything about this directory.
+    #[must_use]
+    pub fn is_noted(&self, vault: &Vault) -> bool {
+        !vault.noted_ids(self.place).is_empty()
     }
 
     fn add_copies(&self, listing: &mut Listing, copies: Vec<(Listed, ConflictCopy)>) {

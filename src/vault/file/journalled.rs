@@ -103,8 +103,9 @@ pub(super) struct Change<'a> {
     pub(super) holes: &'a [(ChunkNo, SlotTag)],
     /// How many holes there are more.
     pub(super) holes_made: u64,
-    /// The length it leads to.
-    pub(super) size: PlainLen,
+    /// The length it leads to, if it changes: others may change it while a
+    /// change inside the file is being prepared.
+    pub(super) size: Option<PlainLen>,
 }
 
 impl File {
@@ -126,7 +127,8 @@ impl File {
     pub(super) fn commit(&self, change: &Change<'_>) -> Result<(), FileError> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let grows_anew = state.pending.cut && change.size > self.size();
+        let size = change.size.unwrap_or(self.size());
+        let grows_anew = state.pending.cut && size > self.size();
         if grows_anew || self.overlay.read().chunks.len() > MOST_CHUNKS {
             self.checkpoint(state)?;
         }
@@ -187,7 +189,7 @@ impl File {
         }
         self.reserve_holes(&replaced);
 
-        let mut header = self.described(state, change);
+        let mut header = self.described(state, change, size);
         header.generation = state.pending.generation.saturating_add(1);
         let slots: Vec<Sealed<'_>> = stored.iter().map(|&(_, slots)| slots).collect();
         let record = Record::Change {
@@ -220,8 +222,8 @@ impl File {
         for &(chunk, _) in change.holes {
             overlay.chunks.insert(chunk, Patch::Hole);
         }
-        let last = g.last_chunk(change.size);
-        if change.size < self.size() {
+        let last = g.last_chunk(size);
+        if size < self.size() {
             overlay.chunks.split_off(&last.next());
             state.pending.cut = true;
         }
@@ -230,7 +232,7 @@ impl File {
         state.pending.sequence = appended.sequence;
         state.pending.free_from = free_to;
         self.tally(state, &change.removed, change.added, change.holes_made);
-        self.size.store(change.size.get(), Ordering::Release);
+        self.size.store(size.get(), Ordering::Release);
         Ok(())
     }
 
@@ -247,7 +249,7 @@ impl File {
     }
 
     /// The header that seals the file once `change` is made.
-    fn described(&self, state: &State, change: &Change<'_>) -> Header {
+    fn described(&self, state: &State, change: &Change<'_>, size: PlainLen) -> Header {
         let (open, seal, holes) = match state.tracking {
             Tracking::Exact { seal, holes } => (
                 OpenFlag::Closed,
@@ -267,7 +269,7 @@ impl File {
         Header {
             open,
             sparse,
-            size: change.size,
+            size,
             seal,
             holes,
             ..state.header

@@ -122,7 +122,7 @@ impl File {
                 added,
                 holes: &[],
                 holes_made: 0,
-                size: len,
+                size: Some(len),
             });
         }
         let cipher_len = g.cipher_len(len).ok_or(FileError::TooBig)?;
@@ -240,7 +240,7 @@ impl File {
                 added: SealSum::ZERO,
                 holes: &holes,
                 holes_made: count,
-                size: self.size(),
+                size: None,
             })?;
             chunk = ChunkNo::new(from.get() + count);
         }

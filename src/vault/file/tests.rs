@@ -72,6 +72,13 @@ fn named(text: &str) -> PlainName {
 
 /// Files in the root of a vault.
 impl World {
+    /// A vault whose overwrites go through a journal.
+    fn journalled() -> Self {
+        let world = Self::new();
+        world.vault.begin_journal();
+        world
+    }
+
     fn create(&self, name: &str) -> File {
         let root = self.vault.root_dir();
         let store = root.create_file(&self.vault, &named(name), 0o644).unwrap();

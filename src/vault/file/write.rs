@@ -368,7 +368,7 @@ impl File {
             added,
             holes: &[],
             holes_made,
-            size: plan.grown,
+            size: (plan.grown > plan.size).then_some(plan.grown),
         })
         .inspect_err(|_| {
             if holes_made > 0 {

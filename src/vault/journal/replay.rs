@@ -329,10 +329,19 @@ impl<'a> Teller<'a> {
     /// Brings the file to the newest state all of whose slots are there.
     fn settle(&self, found: Option<Header>) -> io::Result<Told> {
         let length = self.file.stat()?.size;
-        let Some((count, header)) = self.newest_whole()? else {
+        let whole = self.newest_whole()?;
+        let newest = whole.is_some_and(|(count, _)| count == self.story.changes.len());
+        let untouched = found == Some(self.story.base);
+        if !newest && !untouched {
+            // Further than what is left of the journal: never back.
+            let sealed = found.is_some_and(|header| header.open == OpenFlag::Closed);
+            return Ok(if sealed { Told::Settled } else { Told::Left });
+        }
+        let Some((count, header)) = whole else {
             // Nothing of it counts: what stands behind the end is void.
             let end = self.g.cipher_len(self.story.base.size);
-            if let (Some(end), Some(OpenFlag::Closed)) = (end, found.map(|header| header.open))
+            if let Some(end) = end
+                && self.story.base.open == OpenFlag::Closed
                 && length > end.get()
             {
                 self.file.truncate(end)?;

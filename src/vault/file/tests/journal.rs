@@ -183,8 +183,7 @@ pub(super) fn assert_whole(world: &World, allowed: impl Fn(&[u8]) -> bool, what:
 fn sweep(fault: Fault, after: impl Fn(&mut World, &str, &States)) {
     for (index, ops) in sequences().iter().enumerate() {
         for skip in 0.. {
-            let mut world = World::new();
-            world.vault.begin_journal();
+            let mut world = World::journalled();
             let plan = Plan {
                 skip,
                 only: None,
@@ -239,8 +238,7 @@ fn a_refused_change_changes_nothing_and_the_next_one_works() {
     for fault in [Fault::Fail(libc::ENOSPC), Fault::Torn(50, libc::ENOSPC)] {
         for ops in sequences() {
             for skip in 0.. {
-                let world = World::new();
-                world.vault.begin_journal();
+                let world = World::journalled();
                 world.with("f", &base());
                 let file = world.sealed("f");
                 let armed = arm(
@@ -290,8 +288,7 @@ fn a_refused_change_changes_nothing_and_the_next_one_works() {
 
 #[test]
 fn what_stands_in_the_journal_is_read_from_there_and_nothing_changes_in_place() {
-    let world = World::new();
-    world.vault.begin_journal();
+    let world = World::journalled();
     world.with("f", &base());
     let before = world.bytes("f");
     let file = world.sealed("f");
@@ -310,8 +307,7 @@ fn what_stands_in_the_journal_is_read_from_there_and_nothing_changes_in_place() 
 
 #[test]
 fn a_journal_that_is_older_than_the_file_does_nothing() {
-    let mut world = World::new();
-    world.vault.begin_journal();
+    let mut world = World::journalled();
     world.with("f", &base());
     let file = world.sealed("f");
     file.write(off(5), b"first").unwrap();
@@ -363,8 +359,7 @@ fn a_file_that_was_changed_elsewhere_is_left_alone_and_the_journal_stays() {
 #[test]
 fn a_file_moved_since_is_found_and_one_that_is_gone_is_no_error() {
     for gone in [false, true] {
-        let mut world = World::new();
-        world.vault.begin_journal();
+        let mut world = World::journalled();
         world.with("f", &base());
         let file = world.sealed("f");
         file.set_place(b"elsewhere".to_vec());
@@ -385,8 +380,7 @@ fn a_file_moved_since_is_found_and_one_that_is_gone_is_no_error() {
 #[test]
 fn every_cut_and_every_flipped_byte_of_a_journal_leaves_an_earlier_state() {
     let made = || {
-        let world = World::new();
-        world.vault.begin_journal();
+        let world = World::journalled();
         world.with("f", &base());
         let file = world.sealed("f");
         let mut states = vec![base()];

@@ -32,7 +32,7 @@ impl Draw {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % 2 == 0
+        self.0.is_multiple_of(2)
     }
 }
 
@@ -146,8 +146,7 @@ fn a_power_cut_leaves_what_was_synced_and_each_file_whole() {
         // The cut comes after each operation.
         for count in 1..=ops.len() {
             for luck in all_luck(8) {
-                let mut world = World::new();
-                world.vault.begin_journal();
+                let mut world = World::journalled();
                 let Some(states) = cut(&mut world, &ops[..count], luck) else {
                     continue;
                 };
