@@ -188,7 +188,8 @@ def measure(backing, system, work):
 def one_round(kind, arguments, results):
     work = Path(tempfile.mkdtemp(dir=arguments.work))
     backing = kind(work, arguments.delay)
-    systems = [Plain(work), Gocryptfs(work), Keepfs(work, arguments.keepfs)]
+    options = ["--no-journal"] if arguments.no_journal else []
+    systems = [Plain(work), Gocryptfs(work), Keepfs(work, arguments.keepfs, options)]
     tree = tree_for(kind, arguments)
     for system in systems:
         # On the server itself: how it came there is not measured.
@@ -263,6 +264,7 @@ def main():
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--small", type=int, default=500)
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--no-journal", action="store_true")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     end_in_order()

@@ -205,12 +205,13 @@ class Gocryptfs:
 
 
 class Keepfs:
-    """keepfs with its defaults, opened by a key file."""
+    """keepfs, opened by a key file; with its defaults unless `options` says otherwise."""
 
     name = "keepfs"
 
-    def __init__(self, work, program):
+    def __init__(self, work, program, options=()):
         self.program = program
+        self.options = options
         self.point = work / "keepfs"
         self.keyfile = work / "key"
         self.keyfile.write_bytes(b"a key file for a benchmark")
@@ -224,7 +225,7 @@ class Keepfs:
         self.keepfs("init", "--keyfile", self.keyfile, root / "keepfs")
 
     def mount(self, root):
-        self.keepfs("mount", "--keyfile", self.keyfile, root / "keepfs", self.point)
+        self.keepfs("mount", *self.options, "--keyfile", self.keyfile, root / "keepfs", self.point)
         return self.point
 
     def unmount(self):
