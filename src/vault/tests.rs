@@ -18,7 +18,22 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// In memory if the machine offers that: for tests that make thousands of
+    /// vaults and flush each many times.
+    pub(crate) fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            Self::within(memory)
+        } else {
+            Self::new()
+        }
+    }
+
+    fn within(dir: &Path) -> Self {
+        let temp = tempfile::tempdir_in(dir).unwrap();
         let path = temp.path().join("vault");
         init(&path, &options(b"key")).unwrap();
         Self {

@@ -134,7 +134,7 @@ impl View {
         if let Some(mode) = change.mode {
             object.set_mode(mode & 0o7777)?;
         }
-        if change.touches_times() && !stands(&object, change)? {
+        if change.touches_times() && !Self::stands(&object, change)? {
             Self::set_times(&node, &object, change)?;
         }
         let stat = object.stat()?;
@@ -160,6 +160,23 @@ impl View {
             }
         }
         Ok(())
+    }
+
+    /// Whether a change asks for nothing but the mtime that the backing has.
+    /// The kernel does so after each rename and link, for the ctime it keeps.
+    fn stands(object: &Object, change: &SetAttr) -> Result<bool, FsError> {
+        Ok(change.only_times()
+            && change.atime == SetTime::Omit
+            && Self::is_sealed(object)
+            && change.mtime == SetTime::At(object.stat()?.mtime))
+    }
+
+    /// Whether the backing's times are the final ones.
+    fn is_sealed(object: &Object) -> bool {
+        match object {
+            Object::Open(file, _) => file.unsealed_for().is_none(),
+            Object::Placed(_) => true,
+        }
     }
 
     fn set_size(
@@ -222,19 +239,6 @@ impl SetAttr {
     fn touches_times(&self) -> bool {
         self.atime != SetTime::Omit || self.mtime != SetTime::Omit
     }
-}
-
-/// Whether a change asks for nothing but the mtime that the backing has. The
-/// kernel does so after each rename and link, for the ctime it keeps.
-fn stands(object: &Object, change: &SetAttr) -> Result<bool, FsError> {
-    let is_sealed = match object {
-        Object::Open(file, _) => file.unsealed_for().is_none(),
-        Object::Placed(_) => true,
-    };
-    Ok(is_sealed
-        && change.only_times()
-        && change.atime == SetTime::Omit
-        && change.mtime == SetTime::At(object.stat()?.mtime))
 }
 
 /// Whether a change sets nothing but the mtime that was seen last.

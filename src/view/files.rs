@@ -280,9 +280,9 @@ impl View {
     /// Seals a file unless it is deleted, and records how the backing looks.
     fn finish(&self, node: &Node, file: &File) -> Result<(), FsError> {
         let result = file.store().and_then(|store| {
-            let is_deleted = || Ok::<_, FileError>(store.stat()?.nlink == 0);
             // Asked only where no name is known: on a backing over a network it
             // is a round trip after each write.
+            let is_deleted = || Ok::<_, FileError>(store.stat()?.nlink == 0);
             if node.link().is_none() && is_deleted()? {
                 file.abandon();
                 return Ok(());

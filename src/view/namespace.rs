@@ -379,16 +379,6 @@ impl View {
         Ok(())
     }
 
-    /// Keeps a renamed node known as what it is: a backing that makes its
-    /// numbers up, as rclone does, may have given the object another one.
-    fn renumber(&self, node: &Arc<Node>, dir: &VaultDir, name: &PlainName) {
-        if let Ok(stat) = dir.stat_entry(&self.vault, name)
-            && stat.kind() == Some(node.kind)
-        {
-            self.inodes.renumber(node, BackingKey::of(&stat));
-        }
-    }
-
     /// Where a node is on the backing: entries from the root downward, joined
     /// by `/`; empty where that cannot be said. A hint for whoever replays the
     /// journal, so it is computed and not looked up.
@@ -408,6 +398,16 @@ impl View {
             .map(|entry| entry.bytes())
             .collect::<Vec<_>>()
             .join(&b'/')
+    }
+
+    /// Keeps a renamed node known as what it is: a backing that makes its
+    /// numbers up, as rclone does, may have given the object another one.
+    fn renumber(&self, node: &Arc<Node>, dir: &VaultDir, name: &PlainName) {
+        if let Ok(stat) = dir.stat_entry(&self.vault, name)
+            && stat.kind() == Some(node.kind)
+        {
+            self.inodes.renumber(node, BackingKey::of(&stat));
+        }
     }
 
     /// Opens a node's file afresh for `access`, by its place.

@@ -91,7 +91,7 @@ fn an_open_header_over_a_mix_of_chunks_is_found_by_check_and_strict() {
     let file = victim.at("letter");
     let mut open = Vec::new();
     let mut kept = Vec::new();
-    victim.edit(|m| {
+    victim.edit_with(&["--no-journal"], |m| {
         let letter = OpenOptions::new().write(true).open(m.join("letter"));
         let letter = letter.unwrap();
         let older = lines("older", CHUNK);
@@ -144,7 +144,7 @@ fn a_file_copied_on_the_backing_while_it_is_written_is_found_by_check_and_strict
     let mut victim = Victim::new();
     let file = victim.at("letter");
     let mut half = Vec::new();
-    victim.edit(|m| {
+    victim.edit_with(&["--no-journal"], |m| {
         let letter = OpenOptions::new().append(true).open(m.join("letter"));
         let mut letter = letter.unwrap();
         std::io::Write::write_all(&mut letter, b"the first half").unwrap();
@@ -253,7 +253,7 @@ fn the_open_header_of_a_truncation_over_former_chunks_is_found_by_check_and_stri
     let victim = Victim::new();
     let file = victim.at("letter");
     let sealed = fs::read(&file).unwrap();
-    victim.mounted(&[], |m| {
+    victim.mounted(&["--no-journal"], |m| {
         let letter = OpenOptions::new().write(true).open(m.join("letter"));
         let letter: File = letter.unwrap();
         letter.set_len(10_000).unwrap();

@@ -123,7 +123,13 @@ impl Victim {
     /// The owner works in the vault: mounts it, does this, unmounts it.
     #[track_caller]
     pub(crate) fn edit(&mut self, work: impl FnOnce(&Path)) {
-        self.mounted(&[], work);
+        self.edit_with(&[], work);
+    }
+
+    /// The same in a mount with these further options.
+    #[track_caller]
+    pub(crate) fn edit_with(&mut self, options: &[&str], work: impl FnOnce(&Path)) {
+        self.mounted(options, work);
         self.whole.clear();
         self.remember_contents();
     }

@@ -91,16 +91,6 @@ impl File {
         Ok(())
     }
 
-    /// The slot that a change of an empty file replaces, if it need not be read.
-    /// Writes the image first where that is still to come.
-    pub(super) fn known_empty_slot(&self, plan: &Plan) -> Result<Option<EmptySlot>, FileError> {
-        let mut state = self.state.lock();
-        if state.front == Front::Missing {
-            self.write_front(&mut state)?;
-        }
-        Ok(state.empty_slot.filter(|_| plan.size == PlainLen::new(0)))
-    }
-
     /// Where the file was safe, the journal says first that it is to be empty,
     /// so that a kill halfway does not leave a file that is none.
     fn note_emptying(&self, state: &State) -> Result<Option<(SharedJournal, u64)>, FileError> {
@@ -146,6 +136,16 @@ impl File {
                 Err(error.into())
             }
         }
+    }
+
+    /// The slot that a change of an empty file replaces, if it need not be read.
+    /// Writes the image first where that is still to come.
+    pub(super) fn known_empty_slot(&self, plan: &Plan) -> Result<Option<EmptySlot>, FileError> {
+        let mut state = self.state.lock();
+        if state.front == Front::Missing {
+            self.write_front(&mut state)?;
+        }
+        Ok(state.empty_slot.filter(|_| plan.size == PlainLen::new(0)))
     }
 
     /// Length 0 on the backing, then the image of an empty file. If only the

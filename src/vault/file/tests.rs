@@ -74,7 +74,7 @@ fn named(text: &str) -> PlainName {
 impl World {
     /// A vault whose overwrites go through a journal.
     fn journalled() -> Self {
-        let world = Self::new();
+        let world = Self::in_memory();
         world.vault.begin_journal();
         world
     }
