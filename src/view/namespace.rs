@@ -10,7 +10,7 @@ use crate::sys::caller::as_caller;
 use crate::sys::fs::Stat;
 use crate::types::{Caller, FileKind, Ino, RenameMode};
 use crate::vault::dir::VaultDir;
-use crate::vault::file::{File, FileError};
+use crate::vault::file::File;
 
 /// Bits of a mode that say what kind of object it is.
 const KIND_BITS: u32 = 0o170_000;
@@ -170,7 +170,7 @@ impl View {
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
         if mode & KIND_BITS == REGULAR || mode & KIND_BITS == 0 {
-            let (file, _) = self.new_file(caller, &dir, name, mode)?;
+            let file = self.new_file(caller, &dir, name, mode)?;
             file.seal()?;
         } else {
             as_caller(*caller, || dir.mknod(&self.vault, name, mode, rdev))?;
@@ -178,25 +178,20 @@ impl View {
         self.created(&parent, &dir, name)
     }
 
-    /// Creates a regular file on the backing, its image included, and tells what
-    /// it is there. If that fails, the entry is removed again.
+    /// Creates a regular file on the backing, its image included. If the image
+    /// cannot be written, the entry is removed again.
     fn new_file(
         &self,
         caller: &Caller,
         dir: &VaultDir,
         name: &PlainName,
         mode: u32,
-    ) -> Result<(File, Stat), FsError> {
+    ) -> Result<File, FsError> {
         let store = as_caller(*caller, || {
             dir.create_file(&self.vault, name, mode & 0o7777)
         })?;
-        let made = store.stat().map_err(FileError::from).and_then(|stat| {
-            // Of before the image, which a backing over a network would have
-            // to be asked about: what shows of it is the time.
-            Ok((File::create(&self.vault, store, dir.id())?, stat))
-        });
-        match made {
-            Ok(made) => Ok(made),
+        match File::create(&self.vault, store, dir.id()) {
+            Ok(file) => Ok(file),
             Err(error) => {
                 if let Err(left) = dir.unlink(&self.vault, name) {
                     tracing::error!(error = %left, "an unfinished file could not be removed");
@@ -222,18 +217,13 @@ impl View {
         let parent = self.node(parent)?;
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
-        let (file, stat) = self.new_file(caller, &dir, name, mode)?;
-        let file = Arc::new(file);
-        let node = self
-            .inodes
-            .remember(&parent, name, FileKind::Regular, &stat);
+        let file = Arc::new(self.new_file(caller, &dir, name, mode)?);
+        let stat = file.store()?.stat()?;
+        let entry = self.entry(&parent, name, &stat)?;
+        let node = self.node(entry.attr.ino)?;
         // It was born OPEN, so it is sealed when the last handle goes, even
         // one that only reads.
-        let opened = self.adopt(&node, Arc::clone(&file), how.access);
-        let entry = Entry {
-            attr: self.attr_with(&node, &stat, Some(&file)),
-            generation: node.generation(),
-        };
+        let opened = self.adopt(&node, file, how.access);
         Ok((entry, opened))
     }
 
