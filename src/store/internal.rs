@@ -53,8 +53,14 @@ impl Internal {
 /// finished.
 #[must_use]
 pub fn is_temporary(name: &RawName) -> bool {
+    is_numbered(name, TEMPORARY_PREFIX)
+}
+
+/// Whether `name` is `prefix`, 32 lower-case hexadecimal digits and the suffix
+/// of temporary names.
+pub(in crate::store) fn is_numbered(name: &RawName, prefix: &str) -> bool {
     name.bytes()
-        .strip_prefix(TEMPORARY_PREFIX.as_bytes())
+        .strip_prefix(prefix.as_bytes())
         .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX.as_bytes()))
         .is_some_and(|digits| {
             digits.len() == 32

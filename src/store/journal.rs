@@ -3,14 +3,14 @@
 
 use std::io;
 
+use super::internal::{TEMPORARY_SUFFIX, is_numbered};
 use super::{StoreDir, StoreFile};
 use crate::codec::Sealed;
 use crate::name::RawName;
 use crate::sys::fs::{FileLock, random_suffix};
 use crate::types::{Access, CipherOff};
 
-const PREFIX: &[u8] = b"~keepfs-journal-";
-const SUFFIX: &[u8] = b".tmp";
+const PREFIX: &str = "~keepfs-journal-";
 
 /// An open journal.
 #[derive(Debug)]
@@ -36,15 +36,7 @@ impl JournalFile {
 /// Whether `name` is one that journals have.
 #[must_use]
 pub fn is_journal(name: &RawName) -> bool {
-    name.bytes()
-        .strip_prefix(PREFIX)
-        .and_then(|rest| rest.strip_suffix(SUFFIX))
-        .is_some_and(|digits| {
-            digits.len() == 32
-                && digits
-                    .iter()
-                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        })
+    is_numbered(name, PREFIX)
 }
 
 impl StoreDir {
@@ -55,7 +47,7 @@ impl StoreDir {
     /// What the backing says; nothing stays behind then, as far as it allows.
     pub fn create_journal(&self, head: Sealed<'_>) -> io::Result<JournalFile> {
         let digits = random_suffix()?;
-        let name = RawName::new(&[PREFIX, digits.as_bytes(), SUFFIX].concat());
+        let name = RawName::new(format!("{PREFIX}{digits}{TEMPORARY_SUFFIX}").as_bytes());
         let file = StoreFile::new(self.dir.create_file(name.bytes(), 0o600)?);
         let made = file
             .try_lock()

@@ -105,12 +105,7 @@ impl File {
             generation,
         )?;
         let nr = journal.enter();
-        let base = Record::File {
-            nr,
-            ino: self.store()?.stat()?.ino,
-            base: state.header,
-            place: self.place.lock().clone(),
-        };
+        let told = self.told(state, nr).inspect_err(|_| journal.leave(nr))?;
         let chunk = ChunkNo::new(0);
         let tag = SlotTag::of(image.slot.sealed().bytes());
         let change = Record::Change {
@@ -127,7 +122,7 @@ impl File {
             }],
         };
         let noted = journal
-            .append(&base, &[])
+            .append(&told, &[])
             .and_then(|_| journal.append(&change, &[image.slot.sealed()]));
         match noted {
             Ok(_) => Ok(Some((SharedJournal::clone(journal), nr))),

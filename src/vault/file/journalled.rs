@@ -282,12 +282,7 @@ impl File {
             return Ok(nr);
         }
         let nr = journal.enter();
-        let record = Record::File {
-            nr,
-            ino: self.store()?.stat()?.ino,
-            base: state.header,
-            place: self.place.lock().clone(),
-        };
+        let record = self.told(state, nr).inspect_err(|_| journal.leave(nr))?;
         match journal.append(&record, &[]) {
             Ok(told) => state.pending.told = Some(told.sequence),
             Err(error) => {
@@ -307,6 +302,16 @@ impl File {
         Ok(nr)
     }
 
+    /// The record that tells which file `nr` is.
+    pub(super) fn told(&self, state: &State, nr: u64) -> Result<Record, FileError> {
+        Ok(Record::File {
+            nr,
+            ino: self.store()?.stat()?.ino,
+            base: state.header,
+            place: self.place.lock().clone(),
+        })
+    }
+
     /// Where its entry is on the backing, for whoever replays the journal:
     /// entries from the root downward, joined by `/`.
     pub fn set_place(&self, place: Vec<u8>) {
@@ -315,18 +320,13 @@ impl File {
             return;
         }
         *known = place;
-        let place = known.clone();
         drop(known);
         let state = self.state.lock();
         if let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr) {
-            let ino = self.store().and_then(|store| Ok(store.stat()?.ino));
-            let record = Record::File {
-                nr,
-                ino: ino.unwrap_or(0),
-                base: state.header,
-                place,
-            };
-            if let Err(error) = journal.append(&record, &[]) {
+            let noted = self
+                .told(&state, nr)
+                .and_then(|record| Ok(journal.append(&record, &[])?));
+            if let Err(error) = noted {
                 // A hint: replay looks for the file then.
                 tracing::debug!(%error, "a new place was not noted in the journal");
             }
