@@ -14,7 +14,7 @@ use sha2::Sha256;
 use super::Sealed;
 use super::aead::{self, Ad, NONCE_LEN, Nonce, TAG_LEN};
 use super::geometry::Geometry;
-use super::header::{self, FIELDS_LEN, Header, HeaderError};
+use super::header::{self, FIELDS_LEN, Header};
 use super::keys::KeyTree;
 use super::parts::Parts;
 use super::random::{self, RandomError};
@@ -185,6 +185,16 @@ impl FrameHead {
         RECORD_HEAD_LEN + ID_LEN + FIELDS_LEN + ENTRY_LEN * Record::MAX_REPLACED + TAG_LEN;
     /// The most slots a frame carries, in bytes.
     const MAX_DATA_LEN: usize = 1 << 28;
+
+    /// Whether a frame can carry so much.
+    #[must_use]
+    pub fn fits(record: &Record, data_len: usize) -> bool {
+        let count = match record {
+            Record::Change { replaced, .. } => replaced.len(),
+            Record::File { .. } | Record::Done { .. } => 0,
+        };
+        count <= Record::MAX_REPLACED && data_len <= Self::MAX_DATA_LEN
+    }
 
     /// Reads what is not encrypted; `None` if no frame begins so.
     #[must_use]
@@ -435,12 +445,6 @@ pub fn tags(
     (first.get()..)
         .zip(slots.chunks(g.slot_size()))
         .map(|(chunk, slot)| (ChunkNo::new(chunk), SlotTag::of(slot), slot))
-}
-
-impl From<HeaderError> for JournalError {
-    fn from(_: HeaderError) -> Self {
-        Self::NotAuthentic
-    }
 }
 
 #[cfg(test)]

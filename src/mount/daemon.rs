@@ -241,7 +241,13 @@ fn unlock(plan: &MountPlan, credential: Credential) -> Result<Vault, ServeError>
 /// begins a journal for this one.
 fn prepare_journal(plan: &MountPlan, vault: &Vault) -> Result<(), ServeError> {
     if plan.is_read_only() {
-        // Nothing may be changed. What stands in a journal is not shown.
+        // Nothing may be changed.
+        if vault.has_journals().map_err(ServeError::Replay)? {
+            tracing::warn!(
+                "a mount that did not end left changes in a journal; they show once the vault \
+                 is mounted for writing"
+            );
+        }
         return Ok(());
     }
     let replays = vault

@@ -45,7 +45,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
-use self::checkpoint::SharedJournal;
 use self::empty::{EmptySlot, empty_image};
 use self::journalled::{Mode, Overlay, Pending};
 use self::ranges::RangeLock;
@@ -53,13 +52,14 @@ pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
 pub use self::verify::{Contents, SealVerdict};
 use crate::codec::RandomError;
-use crate::codec::batch::{ChunkDamage, SealError, SealSum};
+use crate::codec::batch::{ChunkDamage, SealError, SealSum, SlotTerms};
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{Header, HeaderError, OpenFlag, SparseFlag};
 use crate::codec::keys::FileKeys;
 use crate::store::file::{PartialWrite, StoreFile};
 use crate::types::{Access, ChunkNo, CipherLen, CipherOff, DirId, PlainLen, SetTime, Time};
 use crate::vault::Vault;
+use crate::vault::journal::Journal;
 
 /// Header and empty last slot: no legal file is shorter.
 const EMPTY_FILE_LEN: u64 = 168;
@@ -161,6 +161,21 @@ enum Tracking {
     Lost,
 }
 
+impl Tracking {
+    /// After slots with these terms gave way to others.
+    fn after(self, removed: &SlotTerms, added: SealSum, holes_made: u64) -> Self {
+        match self {
+            Self::Exact { seal, holes } => Self::Exact {
+                seal: seal.combine(removed.seal).combine(added),
+                holes: holes
+                    .saturating_sub(removed.holes)
+                    .saturating_add(holes_made),
+            },
+            Self::Lost => Self::Lost,
+        }
+    }
+}
+
 /// Times the caller set while the file is OPEN; applied after the seal.
 #[derive(Clone, Copy, Debug)]
 struct PendingTimes {
@@ -242,7 +257,7 @@ pub struct File {
     /// Whether a slot of zeros may be a hole.
     sparse: AtomicBool,
     state: Mutex<State>,
-    journal: Option<SharedJournal>,
+    journal: Option<Arc<Journal>>,
     /// What is not in its place yet. A leaf under `state`.
     overlay: RwLock<Overlay>,
     /// See [`File::set_place`].

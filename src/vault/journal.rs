@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::codec::journal::{JournalHead, Record};
+use crate::codec::journal::{FrameHead, JournalHead, Record};
 use crate::codec::keys::KeyTree;
 use crate::codec::{RandomError, Sealed};
 use crate::store::StoreDir;
@@ -125,7 +125,9 @@ impl Journal {
         }
         // Also the end of all others if it now stands before them: what
         // follows it is not its successor.
-        if let Err(error) = self.append_to(&mut end, &Record::Done { nr }, &[]) {
+        if end.current.is_some()
+            && let Err(error) = self.append_to(&mut end, &Record::Done { nr }, &[])
+        {
             // Only a hint: replaying it once more changes nothing.
             tracing::debug!(%error, "the end of a file's changes was not noted");
         }
@@ -151,6 +153,9 @@ impl Journal {
         let sequence = end.next_sequence;
         let current = end.current.as_mut().expect("made above");
         let data_len = slots.iter().map(|part| part.len()).sum();
+        if !FrameHead::fits(record, data_len) {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+        }
         let frame = self
             .keys
             .seal_frame(current.head.id, sequence, record, data_len)?;

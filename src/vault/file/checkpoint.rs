@@ -1,7 +1,5 @@
 //! What the journal has of a file, put in its place. DURABILITY.md.
 
-use std::sync::Arc;
-
 use super::journalled::{Mode, Overlay, Patch};
 use super::write::to_u64;
 use super::{End, File, FileError, State, Tracking};
@@ -47,7 +45,7 @@ impl File {
         let g = self.geometry;
         let size = self.size();
         let generation = state.pending.generation;
-        let now = self.sealed_header(state, size);
+        let now = self.header_for(state, state.tracking, size);
         let overlay = self.overlay.read();
         if !overlay.chunks.is_empty() || state.pending.cut {
             let open = Header {
@@ -97,10 +95,15 @@ impl File {
         Ok(())
     }
 
-    /// The header that belongs to the file as it is; OPEN if it must not be
-    /// sealed.
-    pub(super) fn sealed_header(&self, state: &State, size: PlainLen) -> Header {
-        match state.tracking {
+    /// The header that belongs to a file of this length whose slots are
+    /// tracked so; OPEN if it must not be sealed.
+    pub(super) fn header_for(&self, state: &State, tracking: Tracking, size: PlainLen) -> Header {
+        let next = Header {
+            generation: state.header.generation.saturating_add(1),
+            size,
+            ..state.header
+        };
+        match tracking {
             Tracking::Exact { seal, holes } => Header {
                 open: OpenFlag::Closed,
                 sparse: if holes > 0 {
@@ -108,17 +111,14 @@ impl File {
                 } else {
                     SparseFlag::Dense
                 },
-                generation: state.header.generation.saturating_add(1),
-                size,
                 seal,
                 holes,
-                ..state.header
+                ..next
             },
             Tracking::Lost => Header {
                 open: OpenFlag::Open,
                 sparse: self.declared_sparse(state),
-                generation: state.header.generation.saturating_add(1),
-                ..state.header
+                ..next
             },
         }
     }
@@ -170,6 +170,3 @@ fn pieces(g: Geometry, overlay: &Overlay) -> Vec<Piece> {
     }
     pieces
 }
-
-/// For the journal's handle, which outlives its file's checkpoint.
-pub(super) type SharedJournal = Arc<crate::vault::journal::Journal>;

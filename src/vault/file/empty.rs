@@ -1,9 +1,9 @@
 //! A file without content: 168 bytes, written at once. FORMAT.md, order of
 //! writes.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::checkpoint::SharedJournal;
 use super::journalled::Mode;
 use super::write::Plan;
 use super::{End, File, FileError, Front, Phase, State, Tracking};
@@ -13,6 +13,7 @@ use crate::codec::header::{self, Header, HeaderImage, OpenFlag, SparseFlag};
 use crate::codec::journal::{NewSlot, Record, Replaced, SlotTag};
 use crate::codec::keys::FileKeys;
 use crate::types::{ChunkNo, CipherLen, CipherOff, DirId, PlainLen};
+use crate::vault::journal::Journal;
 
 /// A last slot without content.
 pub(super) type EmptySlot = [u8; Geometry::SLOT_OVERHEAD];
@@ -69,16 +70,16 @@ pub(super) fn empty_image(
 }
 
 impl File {
+    /// The image of this file without content.
+    fn emptied(&self, state: &State, generation: u64) -> Result<EmptyImage, FileError> {
+        let birth_dir = state.header.birth_dir;
+        empty_image(self.geometry, &self.keys, birth_dir, generation)
+    }
+
     /// Writes the image of an empty file at the start of the emptied backing
     /// file; nothing else is left, so everything is known of it.
     pub(super) fn write_front(&self, state: &mut State) -> Result<(), FileError> {
-        let generation = state.header.generation.saturating_add(1);
-        let image = empty_image(
-            self.geometry,
-            &self.keys,
-            state.header.birth_dir,
-            generation,
-        )?;
+        let image = self.emptied(state, state.header.generation.saturating_add(1))?;
         self.writer()?.write_at(
             &[image.front.sealed(), image.slot.sealed()],
             CipherOff::new(0),
@@ -93,17 +94,11 @@ impl File {
 
     /// Where the file was safe, the journal says first that it is to be empty,
     /// so that a kill halfway does not leave a file that is none.
-    fn note_emptying(&self, state: &State) -> Result<Option<(SharedJournal, u64)>, FileError> {
+    fn note_emptying(&self, state: &State) -> Result<Option<(Arc<Journal>, u64)>, FileError> {
         let Some(journal) = self.journal_of(state) else {
             return Ok(None);
         };
-        let generation = state.pending.generation.saturating_add(1);
-        let image = empty_image(
-            self.geometry,
-            &self.keys,
-            state.header.birth_dir,
-            generation,
-        )?;
+        let image = self.emptied(state, state.pending.generation.saturating_add(1))?;
         let nr = journal.enter();
         let told = self.told(state, nr).inspect_err(|_| journal.leave(nr))?;
         let chunk = ChunkNo::new(0);
@@ -125,7 +120,7 @@ impl File {
             .append(&told, &[])
             .and_then(|_| journal.append(&change, &[image.slot.sealed()]));
         match noted {
-            Ok(_) => Ok(Some((SharedJournal::clone(journal), nr))),
+            Ok(_) => Ok(Some((Arc::clone(journal), nr))),
             Err(error) => {
                 journal.leave(nr);
                 Err(error.into())

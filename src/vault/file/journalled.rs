@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::write::{to_u64, to_usize};
-use super::{End, File, FileError, State, Tracking};
+use super::{End, File, FileError, State};
 use crate::codec::Sealed;
 use crate::codec::batch::{SealSum, SlotTerms};
 use crate::codec::geometry::Geometry;
-use crate::codec::header::{Header, OpenFlag, SparseFlag};
+use crate::codec::header::Header;
 use crate::codec::journal::{NewSlot, Record, Replaced, SlotTag, tags};
 use crate::store::journal::JournalFile;
 use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen, SetTime};
-use crate::vault::journal::{AppendError, Journal};
+use crate::vault::journal::{AppendError, Appended, Journal};
 
 /// With so many chunks not in their place, they are put there.
 const MOST_CHUNKS: usize = 1 << 15;
@@ -108,6 +108,18 @@ pub(super) struct Change<'a> {
     pub(super) size: Option<PlainLen>,
 }
 
+/// A change, taken apart.
+struct Parts<'a> {
+    /// Runs for the journal, each beginning at its chunk.
+    stored: Vec<(ChunkNo, Sealed<'a>)>,
+    /// Neighbouring runs behind everything, from this chunk on.
+    placed_from: ChunkNo,
+    placed: Vec<Sealed<'a>>,
+    /// What is free once they are there.
+    free_to: ChunkNo,
+    replaced: Vec<Replaced>,
+}
+
 impl File {
     /// The journal, if changes of this file go through it now.
     pub(super) fn journal_of(&self, state: &State) -> Option<&Arc<Journal>> {
@@ -134,146 +146,143 @@ impl File {
         }
         let journal = Arc::clone(self.journal.as_ref().ok_or(FileError::NotWritable)?);
         let nr = self.enter(&journal, state)?;
-
-        let g = self.geometry;
-        let free_from = state.pending.free_from;
-        let mut replaced: Vec<Replaced> = change
-            .holes
-            .iter()
-            .map(|&(chunk, old)| Replaced {
-                chunk,
-                old,
-                new: NewSlot::Hole,
-            })
-            .collect();
-        let mut stored = Vec::new();
-        let mut behind: Option<ChunkNo> = None;
-        let mut placed_parts = Vec::new();
-        let mut free_to = free_from;
-        for &(first, run) in change.runs {
-            let (kept, placed) = split_at_chunk(g, first, run, free_from);
-            if !placed.is_empty() {
-                let at = first.max(free_from);
-                behind.get_or_insert(at);
-                placed_parts.push(placed);
-                free_to = ChunkNo::new(at.get() + to_u64(placed.len().div_ceil(g.slot_size())));
-            }
-            for (chunk, tag, _) in tags(g, first, run.bytes()) {
-                let new = if chunk < free_from {
-                    NewSlot::Stored(tag)
-                } else {
-                    NewSlot::Placed(tag)
-                };
-                let old = old_tag(g, change.old, chunk);
-                replaced.push(Replaced { chunk, old, new });
-            }
-            if !kept.is_empty() {
-                stored.push((first, kept));
-            }
+        let parts = self.divide(change, state.pending.free_from);
+        if !parts.placed.is_empty() {
+            self.place(state, &journal, &parts)?;
         }
-        if let Some(at) = behind {
-            self.clear_behind(state)?;
-            // Whoever finds something behind the end after a power cut must
-            // find in the journal that it is void.
-            if let Some(sequence) = state.pending.told.take() {
-                journal.sync(sequence)?;
-            }
-            state.pending.unsynced = true;
-            // Behind everything: nobody misses it if this fails.
-            if let Err(failed) = self.replace_slots(at, &placed_parts) {
-                if failed.written > 0 {
-                    state.end = End::Beyond;
-                }
-                return Err(failed.into());
-            }
-        }
-        self.reserve_holes(&replaced);
+        self.reserve_holes(&parts.replaced);
 
-        let mut header = self.described(state, change, size);
-        header.generation = state.pending.generation.saturating_add(1);
-        let slots: Vec<Sealed<'_>> = stored.iter().map(|&(_, slots)| slots).collect();
+        let tracking = state
+            .tracking
+            .after(&change.removed, change.added, change.holes_made);
+        let header = Header {
+            generation: state.pending.generation.saturating_add(1),
+            ..self.header_for(state, tracking, size)
+        };
+        let slots: Vec<Sealed<'_>> = parts.stored.iter().map(|&(_, slots)| slots).collect();
         let record = Record::Change {
             nr,
             header,
-            replaced,
+            replaced: parts.replaced,
         };
         let appended = match journal.append(&record, &slots) {
             Ok(appended) => appended,
             Err(error) => {
-                if free_to > free_from {
+                if !parts.placed.is_empty() {
                     state.end = End::Beyond;
                 }
                 return Err(error.into());
             }
         };
-        let mut overlay = self.overlay.write();
-        let mut at = appended.data_at.get();
-        overlay.journal = Some(appended.journal);
-        for (first, slots) in stored {
-            for (chunk, _, slot) in tags(g, first, slots.bytes()) {
-                let len = slot.len();
-                let at_slot = CipherOff::new(at);
-                overlay
-                    .chunks
-                    .insert(chunk, Patch::Stored { at: at_slot, len });
-                at += to_u64(len);
-            }
-        }
-        for &(chunk, _) in change.holes {
-            overlay.chunks.insert(chunk, Patch::Hole);
-        }
-        let last = g.last_chunk(size);
-        if size < self.size() {
-            overlay.chunks.split_off(&last.next());
-            state.pending.cut = true;
-        }
-        drop(overlay);
+        state.pending.cut |= size < self.size();
         state.pending.generation = header.generation;
         state.pending.sequence = appended.sequence;
-        state.pending.free_from = free_to;
+        state.pending.free_from = parts.free_to;
+        self.lay_over(&parts.stored, change.holes, appended, size);
         self.tally(state, &change.removed, change.added, change.holes_made);
         self.size.store(size.get(), Ordering::Release);
         Ok(())
     }
 
-    /// What a failed write left behind everything must not end up in a gap.
-    fn clear_behind(&self, state: &mut State) -> Result<(), FileError> {
+    /// Which of the new slots go where.
+    fn divide<'a>(&self, change: &Change<'a>, free_from: ChunkNo) -> Parts<'a> {
+        let g = self.geometry;
+        let holes = change.holes.iter().map(|&(chunk, old)| Replaced {
+            chunk,
+            old,
+            new: NewSlot::Hole,
+        });
+        let mut parts = Parts {
+            stored: Vec::new(),
+            placed_from: free_from,
+            placed: Vec::new(),
+            free_to: free_from,
+            replaced: holes.collect(),
+        };
+        for &(first, run) in change.runs {
+            let (kept, placed) = split_at_chunk(g, first, run, free_from);
+            if !kept.is_empty() {
+                parts.stored.push((first, kept));
+            }
+            if !placed.is_empty() {
+                let at = first.max(free_from);
+                if parts.placed.is_empty() {
+                    parts.placed_from = at;
+                }
+                parts.placed.push(placed);
+                let count = to_u64(placed.len().div_ceil(g.slot_size()));
+                parts.free_to = ChunkNo::new(at.get() + count);
+            }
+            parts
+                .replaced
+                .extend(tags(g, first, run.bytes()).map(|(chunk, tag, _)| Replaced {
+                    chunk,
+                    old: old_tag(g, change.old, chunk),
+                    new: if chunk < free_from {
+                        NewSlot::Stored(tag)
+                    } else {
+                        NewSlot::Placed(tag)
+                    },
+                }));
+        }
+        parts
+    }
+
+    /// Writes slots behind everything that stands in the file: nobody misses
+    /// them if this fails.
+    fn place(
+        &self,
+        state: &mut State,
+        journal: &Journal,
+        parts: &Parts<'_>,
+    ) -> Result<(), FileError> {
         if state.end == End::Beyond {
+            // What a failed write left must not end up in a gap.
             let writer = self.writer()?;
             let end = self.geometry.slot_start(state.pending.free_from).get();
             if writer.stat()?.size > end {
                 writer.truncate(CipherLen::new(end))?;
             }
         }
-        Ok(())
+        // Whoever finds something behind the end after a power cut must find
+        // in the journal that it is void.
+        if let Some(sequence) = state.pending.told {
+            journal.sync(sequence)?;
+            state.pending.told = None;
+        }
+        state.pending.unsynced = true;
+        self.replace_slots(parts.placed_from, &parts.placed)
+            .map_err(|failed| {
+                if failed.written > 0 {
+                    state.end = End::Beyond;
+                }
+                failed.into()
+            })
     }
 
-    /// The header that seals the file once `change` is made.
-    fn described(&self, state: &State, change: &Change<'_>, size: PlainLen) -> Header {
-        let (open, seal, holes) = match state.tracking {
-            Tracking::Exact { seal, holes } => (
-                OpenFlag::Closed,
-                seal.combine(change.removed.seal).combine(change.added),
-                holes
-                    .saturating_sub(change.removed.holes)
-                    .saturating_add(change.holes_made),
-            ),
-            Tracking::Lost => (OpenFlag::Open, state.header.seal, state.header.holes),
-        };
-        let sparse = match state.tracking {
-            Tracking::Exact { .. } if holes == 0 => SparseFlag::Dense,
-            Tracking::Exact { .. } => SparseFlag::Sparse,
-            Tracking::Lost if self.sparse.load(Ordering::Acquire) => SparseFlag::Sparse,
-            Tracking::Lost => state.header.sparse,
-        };
-        Header {
-            open,
-            sparse,
-            size,
-            seal,
-            holes,
-            ..state.header
+    /// From here on a change is read from the journal.
+    fn lay_over(
+        &self,
+        stored: &[(ChunkNo, Sealed<'_>)],
+        holes: &[(ChunkNo, SlotTag)],
+        appended: Appended,
+        size: PlainLen,
+    ) {
+        let mut overlay = self.overlay.write();
+        let mut at = appended.data_at;
+        overlay.journal = Some(appended.journal);
+        for &(first, slots) in stored {
+            for (chunk, _, slot) in tags(self.geometry, first, slots.bytes()) {
+                let len = slot.len();
+                overlay.chunks.insert(chunk, Patch::Stored { at, len });
+                at = CipherOff::new(at.get() + to_u64(len));
+            }
         }
+        for &(chunk, _) in holes {
+            overlay.chunks.insert(chunk, Patch::Hole);
+        }
+        let behind = self.geometry.last_chunk(size).next();
+        let _gone_with_the_end = overlay.chunks.split_off(&behind);
     }
 
     /// The file's number in the journal; its first change tells which file it is.

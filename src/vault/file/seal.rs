@@ -43,7 +43,7 @@ impl File {
         self.trim(state)?;
         match state.tracking {
             Tracking::Exact { seal, .. } => {
-                let sealed = self.sealed_header(state, self.size());
+                let sealed = self.header_for(state, state.tracking, self.size());
                 let stands = state.header.open == OpenFlag::Closed
                     && (state.header.seal, state.header.size) == (seal, sealed.size);
                 if !stands || state.front == Front::Torn {

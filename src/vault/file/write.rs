@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::journalled::Change;
 use super::mend::Before;
 use super::ranges::RangeGuard;
-use super::{Damage, File, FileError, SetTime, State, Tracking, clock_now};
+use super::{Damage, File, FileError, SetTime, State, clock_now};
 use crate::codec::batch::Holes;
 use crate::codec::batch::{
     SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms, workers_for,
@@ -518,12 +518,7 @@ impl File {
         added: SealSum,
         holes_made: u64,
     ) {
-        if let Tracking::Exact { seal, holes } = &mut state.tracking {
-            *seal = seal.combine(removed.seal).combine(added);
-            *holes = holes
-                .saturating_sub(removed.holes)
-                .saturating_add(holes_made);
-        }
+        state.tracking = state.tracking.after(removed, added, holes_made);
         state.last_change = Instant::now();
         state.times.mtime = SetTime::At(clock_now());
     }

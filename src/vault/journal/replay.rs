@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
+use std::sync::Arc;
 
 use super::scan::{Change, Story, stories};
 use crate::codec::batch::{Holes, SlotBuf, Tail, Workers, open_slots};
@@ -16,7 +17,7 @@ use crate::codec::journal::{JournalError, JournalHead, NewSlot, Replaced, SlotTa
 use crate::codec::keys::FileKeys;
 use crate::name::RawName;
 use crate::store::journal::JournalFile;
-use crate::store::{StoreDir, StoreFile};
+use crate::store::{RawDirEntry, StoreDir, StoreFile};
 use crate::sys::process::machine_name;
 use crate::types::{Access, ChunkNo, CipherOff, FileId, FileKind};
 use crate::vault::Vault;
@@ -67,7 +68,8 @@ pub struct Replay {
 enum Found {
     File(StoreFile),
     Gone,
-    /// Something that does not say what it is stands at its place.
+    /// Something that does not say what it is stands at its place, or not all
+    /// of the vault could be searched.
     Unclear,
 }
 
@@ -82,6 +84,14 @@ enum Told {
 }
 
 impl Vault {
+    /// Whether there is any journal, of whatever mount.
+    ///
+    /// # Errors
+    /// The backing's.
+    pub fn has_journals(&self) -> io::Result<bool> {
+        Ok(!self.root.journals()?.is_empty())
+    }
+
     /// Brings what journals hold into the files. The caller has the vault to
     /// itself, and may write.
     ///
@@ -180,15 +190,16 @@ impl Vault {
                 Err(_) => unclear = true,
             }
         }
-        let mut found = Vec::new();
-        self.search(&self.root, story.base.file_id, &mut found)?;
+        let Search {
+            mut found, saw_all, ..
+        } = self.search(story.base.file_id);
         if found.len() > 1 {
             // Copies of one file: the one that the journal's owner had.
             found.retain(|file| file.stat().is_ok_and(|stat| stat.ino == story.ino));
         }
         Ok(match found.pop() {
             Some(file) => Found::File(file),
-            None if unclear => Found::Unclear,
+            None if unclear || !saw_all => Found::Unclear,
             None => Found::Gone,
         })
     }
@@ -214,39 +225,73 @@ impl Vault {
         }
     }
 
-    /// Every file below `dir` that says it has this id.
-    fn search(&self, dir: &StoreDir, id: FileId, found: &mut Vec<StoreFile>) -> io::Result<()> {
-        for entry in dir.list()? {
-            let kind = match entry.kind {
-                Some(kind) => Some(kind),
-                None => dir.stat(&entry.name)?.kind(),
-            };
-            match kind {
-                Some(FileKind::Directory) => match dir.open_dir(&entry.name) {
-                    Ok(below) => self.search(&below, id, found)?,
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => return Err(error),
-                },
-                Some(FileKind::Regular) => {
-                    let file = dir.open_file(&entry.name, Access::Read)?;
-                    let head = file.read_head(Geometry::HEADER_LEN)?;
-                    let claimed = self.keys.claimed_keys(&head);
-                    if claimed.is_ok_and(|keys| keys.file_id() == id) {
-                        found.push(dir.open_file_as_owner(&entry.name)?);
-                    }
-                }
-                Some(
-                    FileKind::Symlink
-                    | FileKind::BlockDevice
-                    | FileKind::CharDevice
-                    | FileKind::Fifo
-                    | FileKind::Socket,
-                )
-                | None => {}
+    /// Every file of the vault that says it has this id.
+    fn search(&self, id: FileId) -> Search {
+        let mut search = Search {
+            id,
+            found: Vec::new(),
+            saw_all: true,
+            below: Vec::new(),
+        };
+        let mut next = Some(Arc::clone(&self.root));
+        loop {
+            if let Some(dir) = next.take()
+                && self.search_in(&dir, &mut search).is_err()
+            {
+                search.saw_all = false;
             }
+            let Some((parent, name)) = search.below.pop() else {
+                return search;
+            };
+            match parent.open_dir(&name) {
+                Ok(dir) => next = Some(Arc::new(dir)),
+                Err(error) => search.saw_all &= is_gone(&error),
+            }
+        }
+    }
+
+    fn search_in(&self, dir: &Arc<StoreDir>, search: &mut Search) -> io::Result<()> {
+        for entry in dir.list()? {
+            search.saw_all &= self.search_at(dir, entry, search).is_ok();
         }
         Ok(())
     }
+
+    fn search_at(
+        &self,
+        dir: &Arc<StoreDir>,
+        entry: RawDirEntry,
+        search: &mut Search,
+    ) -> io::Result<()> {
+        let kind = match entry.kind {
+            Some(kind) => Some(kind),
+            None => dir.stat(&entry.name)?.kind(),
+        };
+        match kind {
+            Some(FileKind::Directory) => search.below.push((Arc::clone(dir), entry.name)),
+            Some(FileKind::Regular) => {
+                let file = dir.open_file(&entry.name, Access::Read)?;
+                let head = file.read_head(Geometry::HEADER_LEN)?;
+                let claimed = self.keys.claimed_keys(&head);
+                if claimed.is_ok_and(|keys| keys.file_id() == search.id) {
+                    search.found.push(dir.open_file_as_owner(&entry.name)?);
+                }
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+}
+
+/// A search through the whole vault. A tree may be deeper than the stack; of
+/// each directory on the way one descriptor is held.
+struct Search {
+    id: FileId,
+    found: Vec<StoreFile>,
+    /// Whether everything could be looked at.
+    saw_all: bool,
+    /// Directories still to be looked into.
+    below: Vec<(Arc<StoreDir>, RawName)>,
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -306,6 +306,59 @@ fn what_stands_in_the_journal_is_read_from_there_and_nothing_changes_in_place() 
 }
 
 #[test]
+fn a_file_that_was_found_open_is_whole_after_a_kill_and_stays_open() {
+    let ops = [
+        Op::Write(C - 7, C + 20),
+        Op::Write(6 * C, 9),
+        Op::SetLen(3 * C),
+        Op::Seal,
+    ];
+    for skip in 0.. {
+        let mut world = World::journalled();
+        let file = world.create("f");
+        file.write(off(0), &base()).unwrap();
+        drop(file);
+        let (file, standing) = world.try_open("f", Access::ReadWrite).unwrap();
+        assert_eq!(standing, Standing::Unsealed);
+        let armed = arm(Scope::Thread, Plan::kill_after(skip));
+        let (mut promised, mut tried) = (base(), base());
+        for (index, &op) in ops.iter().enumerate() {
+            imagine(&mut tried, op, index + 2);
+            if apply(&file, op, index + 2).is_err() {
+                break;
+            }
+            promised.clone_from(&tried);
+        }
+        let fired = armed.fired();
+        drop((armed, file));
+        recover(&mut world);
+        let (file, standing) = world.try_open("f", Access::Read).unwrap();
+        assert_eq!(standing, Standing::Unsealed, "nobody may bless it");
+        let plain = content(&file);
+        assert!(plain == promised || plain == tried, "after {skip} changes");
+        if !fired {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_deep_tree_is_searched_without_a_deep_stack() {
+    let mut world = World::journalled();
+    world.with("f", &base());
+    let file = world.sealed("f");
+    file.set_place(b"elsewhere".to_vec());
+    file.write(off(9), b"new").unwrap();
+    drop(file);
+    let deep = (0..300).fold(world.path.clone(), |path, _| path.join("d"));
+    fs::create_dir_all(deep).unwrap();
+    recover(&mut world);
+    let mut plain = base();
+    overlay(&mut plain, 9, b"new");
+    assert_whole(&world, |found| found == plain, "in a deep tree");
+}
+
+#[test]
 fn a_journal_that_is_older_than_the_file_does_nothing() {
     let mut world = World::journalled();
     world.with("f", &base());
