@@ -8,7 +8,7 @@ use super::{StoreDir, StoreFile};
 use crate::codec::Sealed;
 use crate::name::RawName;
 use crate::sys::fs::{FileLock, random_suffix};
-use crate::types::{Access, CipherOff};
+use crate::types::{Access, CipherOff, SetTime};
 
 const PREFIX: &str = "~keepfs-journal-";
 
@@ -48,7 +48,11 @@ impl StoreDir {
     pub fn create_journal(&self, head: Sealed<'_>) -> io::Result<JournalFile> {
         let digits = random_suffix()?;
         let name = RawName::new(format!("{PREFIX}{digits}{TEMPORARY_SUFFIX}").as_bytes());
-        let file = StoreFile::new(self.dir.create_file(name.bytes(), 0o600)?);
+        let file = self.unseen(|| {
+            self.dir
+                .create_file(name.bytes(), 0o600)
+                .map(StoreFile::new)
+        })?;
         let made = file
             .try_lock()
             .and_then(|_| {
@@ -63,6 +67,19 @@ impl StoreDir {
             return Err(error);
         }
         Ok(JournalFile { name, file })
+    }
+
+    /// Changes the entries of this directory and sets its mtime back: nothing
+    /// that is shown has changed. What others change in that instant gets the
+    /// older mtime, too.
+    fn unseen<T>(&self, change: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let before = self.stat_itself()?.mtime;
+        let done = change()?;
+        // Not in somebody else's directory, where the mtime tells of it.
+        let _restored = self
+            .itself()
+            .and_then(|dir| dir.set_times(SetTime::Omit, SetTime::At(before)));
+        Ok(done)
     }
 
     /// The journals in this root directory.
@@ -96,7 +113,7 @@ impl StoreDir {
     /// What the backing says; `InvalidInput` for any other name.
     pub fn remove_journal(&self, name: &RawName) -> io::Result<()> {
         if is_journal(name) {
-            self.dir.unlink(name.bytes())
+            self.unseen(|| self.dir.unlink(name.bytes()))
         } else {
             Err(io::ErrorKind::InvalidInput.into())
         }

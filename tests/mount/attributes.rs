@@ -270,3 +270,29 @@ fn writing_changes_mtime_and_reading_does_not() {
     let mounted = mounted.remount();
     assert!(times(&mounted.path("f")).1.0 > 1_600_000_000);
 }
+
+#[test]
+fn the_coming_and_going_of_the_journal_does_not_show() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    fs::write(mounted.path("f"), pattern(10_000, 1)).unwrap();
+    let top = |mounted: &crate::mounted::Mounted<'_>| times(&mounted.path("."));
+    let before = top(&mounted);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(mounted.path("f"))
+        .unwrap();
+    file.write_all(b"over it").unwrap();
+    file.sync_all().unwrap();
+    let is_journal = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        name.as_encoded_bytes().starts_with(b"~keepfs-journal-")
+    };
+    let journals = || fs::read_dir(vault.backing()).unwrap().map(Result::unwrap);
+    assert!(journals().any(is_journal), "nothing was to be hidden");
+    assert_eq!(top(&mounted).1, before.1);
+    drop(file);
+    let mounted = mounted.remount();
+    assert!(!journals().any(is_journal));
+    assert_eq!(top(&mounted).1, before.1);
+}
