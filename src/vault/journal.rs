@@ -86,6 +86,13 @@ impl std::fmt::Debug for Journal {
     }
 }
 
+impl End {
+    fn is_gone(&self) -> bool {
+        let stat = self.current.as_ref().map(|now| now.file.file().stat());
+        stat.is_some_and(|stat| stat.is_ok_and(|stat| stat.nlink == 0))
+    }
+}
+
 impl Journal {
     /// A journal in the vault's `root`; nothing is written yet.
     #[must_use]
@@ -115,6 +122,9 @@ impl Journal {
         let mut end = self.end.lock();
         if !end.live.remove(&nr) {
             return;
+        }
+        if end.live.is_empty() && end.is_gone() {
+            end.current = None;
         }
         if end.live.is_empty() {
             // What stands there says nothing that the files do not say.
@@ -220,6 +230,14 @@ impl Journal {
         end.current.as_ref().is_some_and(|now| now.at > FULL)
     }
 
+    /// Whether somebody deleted it, as a sync client does where the other
+    /// device has none. It can be read as before, but nobody would replay it:
+    /// nothing can be promised by what is in it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.end.lock().is_gone()
+    }
+
     /// Removes the journal if nothing was in it for so long.
     pub fn tidy(&self, idle: Duration) {
         let mut end = self.end.lock();
@@ -228,6 +246,7 @@ impl Journal {
         if is_idle
             && let Some(current) = end.current.take()
             && let Err(error) = self.root.remove_journal(current.file.name())
+            && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(%error, "an empty journal could not be removed");
         }

@@ -310,16 +310,16 @@ impl View {
     pub fn seal_idle(&self, idle: Duration) {
         // What fails is logged and counted, and tried again next time.
         let _ = self.seal_where(|since| since >= idle);
+        self.relieve_journal(Journal::is_gone);
         if let Some(journal) = self.vault.journal() {
             journal.tidy(idle);
         }
     }
 
-    /// Puts everything in place once the journal is long enough; one thread
-    /// does, the others go on.
-    fn relieve_journal(&self) {
-        let full = |journal: &Arc<Journal>| journal.is_full();
-        if self.vault.journal().is_some_and(full)
+    /// Puts everything in place if it is `due` for the journal; one thread does,
+    /// the others go on.
+    fn relieve_journal(&self, due: impl FnOnce(&Journal) -> bool) {
+        if self.vault.journal().is_some_and(|journal| due(journal))
             && let Some(_turn) = self.relieving.try_lock()
         {
             // What fails is logged and counted, and stays in the journal.
@@ -394,7 +394,7 @@ impl View {
             .file
             .write(PlainOff::new(at), bytes)
             .map_err(|error| self.noted(error))?;
-        self.relieve_journal();
+        self.relieve_journal(Journal::is_full);
         if caller == WriteCaller::KillSuid {
             clear_set_ids(&handle.file)?;
         }

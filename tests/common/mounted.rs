@@ -271,6 +271,17 @@ impl<'v> Mounted<'v> {
         vault.mount()
     }
 
+    /// What `keepfs status` says of this mount.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let asked = keepfs()
+            .args(["status", "--json"])
+            .arg(self.vault.point())
+            .output()
+            .unwrap();
+        let all: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+        all["mounts"][0].clone()
+    }
+
     /// Regular files of the backing that the daemon has open.
     pub(crate) fn open_data_files(&self) -> Option<Vec<PathBuf>> {
         let backing = self.vault.backing();

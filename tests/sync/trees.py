@@ -1,5 +1,6 @@
 """What a mount or a backing shows, and where two of them differ."""
 
+import fnmatch
 import errno
 import os
 import stat
@@ -49,9 +50,10 @@ def tree(top):
 
 
 def _of_client(path):
-    """What was fetched in part: Syncthing keeps it for a day, Unison for the next time."""
+    """What was fetched in part: Syncthing keeps it for a day, Unison for the next time. And
+    what clients are told to ignore: a mount's journal is there for ten seconds."""
     parts = path.split("/")
-    return parts[0] in OF_CLIENTS or any(
+    return parts[0] in OF_CLIENTS or fnmatch.fnmatchcase(parts[-1], "~keepfs-*.tmp") or any(
         name.endswith(".tmp") and name.startswith((".syncthing.", ".unison.")) for name in parts
     )
 

@@ -85,6 +85,10 @@ impl File {
             newest
         };
         match newest {
+            Some(_) if journal.is_gone() => {
+                let _tail = self.ranges.tail(ChunkNo::new(0));
+                self.checkpoint(&mut self.state.lock())
+            }
             Some(sequence) => Ok(journal.sync(sequence)?),
             None => Ok(()),
         }

@@ -343,6 +343,26 @@ fn a_file_that_was_found_open_is_whole_after_a_kill_and_stays_open() {
 }
 
 #[test]
+fn a_journal_that_somebody_deletes_costs_nothing_that_is_synced_afterwards() {
+    let mut world = World::journalled();
+    world.with("f", &base());
+    let file = world.sealed("f");
+    let mut plain = base();
+    for round in 2..5 {
+        file.write(off(round * 500), &pattern(round, 900)).unwrap();
+        overlay(&mut plain, round * 500, &pattern(round, 900));
+        for name in world.vault.root.journals().unwrap() {
+            fs::remove_file(world.path.join(std::ffi::OsStr::from_bytes(name.bytes()))).unwrap();
+        }
+        file.sync().unwrap();
+        assert!(content(&file) == plain);
+    }
+    drop(file);
+    recover(&mut world);
+    assert_whole(&world, |found| found == plain, "the journal was deleted");
+}
+
+#[test]
 fn a_deep_tree_is_searched_without_a_deep_stack() {
     let mut world = World::journalled();
     world.with("f", &base());
