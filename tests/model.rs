@@ -23,6 +23,7 @@ mod model {
 }
 
 use keepfs::codec::geometry::Geometry;
+use keepfs::mount::Overwrites;
 use keepfs::types::Time;
 use keepfs::view::FsError;
 use model::backing::Backing;
@@ -31,10 +32,10 @@ use model::reference::{Outcome, Reference};
 use model::subject::Subject;
 use proptest::prelude::*;
 
-fn run(chunk_log2: u8, sequence: &[Op]) {
+fn run(chunk_log2: u8, overwrites: Overwrites, sequence: &[Op]) {
     let geometry = Geometry::from_log2(chunk_log2).unwrap();
     let mut reference = Reference::new();
-    let mut subject = Subject::new(geometry);
+    let mut subject = Subject::new(geometry, overwrites);
     let backing = Backing::get();
     for (step, op) in sequence.iter().enumerate() {
         if !backing.forgets_open_files && reference.ends_held(op) {
@@ -69,18 +70,23 @@ proptest! {
 
     #[test]
     fn random_operations_agree_with_the_reference_4k(sequence in ops()) {
-        run(12, &sequence);
+        run(12, Overwrites::InPlace, &sequence);
+    }
+
+    #[test]
+    fn random_operations_agree_with_the_reference_by_way_of_the_journal(sequence in ops()) {
+        run(12, Overwrites::Journalled, &sequence);
     }
 
     #[test]
     fn random_operations_agree_with_the_reference_64k(sequence in ops()) {
-        run(16, &sequence);
+        run(16, Overwrites::InPlace, &sequence);
     }
 }
 
 #[test]
 fn a_time_flushed_to_a_file_that_was_replaced_fails_only_if_somebody_set_it() {
-    let subject = Subject::new(Geometry::DEFAULT);
+    let subject = Subject::new(Geometry::DEFAULT, Overwrites::Journalled);
     let (ino, mtime) = subject.make_and_replace_underneath();
     subject.set_mtime(ino, mtime).unwrap();
     let other = Time { secs: 1, ..mtime };

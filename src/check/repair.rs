@@ -496,7 +496,8 @@ impl Task {
                     Fate::Replayed { .. }
                     | Fate::Left { .. }
                     | Fate::Elsewhere
-                    | Fate::Unreadable(_) => kept.take(parent, entry)?,
+                    | Fate::Unreadable(_)
+                    | Fate::Unopened(_) => kept.take(parent, entry)?,
                 }
             }
             Self::SetAside => {

@@ -269,6 +269,7 @@ fn prepare_journal(plan: &MountPlan, vault: &Vault) -> Result<(), ServeError> {
                  keepfs check --repair brings it in"
             ),
             Fate::Unreadable(error) => tracing::error!("{name}: {error}"),
+            Fate::Unopened(why) => tracing::error!("{name} cannot be opened as a journal: {why}"),
         }
     }
     match plan.overwrites {

@@ -4,10 +4,12 @@
 //! * this file: the journal being written
 //! * `scan`: what a journal says of each file
 //! * [`replay`]: journals that a crash left, brought into their files
+//! * `find`: the file that a journal tells of
 //!
 //! **Locks**: one mutex over the end of the journal, a leaf. Flushing is done
 //! without it.
 
+mod find;
 pub mod replay;
 mod scan;
 

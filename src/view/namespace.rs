@@ -246,7 +246,11 @@ impl View {
             .map_err(|error| FsError::from(error).stale_if_gone())?;
         let stat = dir.stat_entry(&self.vault, name)?;
         if BackingKey::of(&stat) != node.key() {
-            dir.unlink(&self.vault, name)?;
+            let twin = from_dir.stat_entry(&self.vault, &from.name)?;
+            // Nothing that somebody else has put there in the meantime.
+            if (stat.size, stat.mtime) == (twin.size, twin.mtime) {
+                dir.unlink(&self.vault, name)?;
+            }
             return Err(FsError::NotPermitted);
         }
         self.entry(&parent, name, &stat)

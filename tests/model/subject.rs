@@ -11,6 +11,7 @@ use std::time::Duration;
 use keepfs::codec::geometry::Geometry;
 use keepfs::codec::kdf::{KdfCaps, KdfCost};
 use keepfs::codec::vault::{Credential, KeyFile};
+use keepfs::mount::Overwrites;
 use keepfs::name::PlainName;
 use keepfs::types::{Caller, Fh, FileKind, Ino, RenameMode, SetTime, Time};
 use keepfs::vault::file::SizeRule;
@@ -85,9 +86,12 @@ fn new_vault(backing: &Path, geometry: Geometry) -> Arc<Vault> {
 }
 
 impl Subject {
-    pub(crate) fn new(geometry: Geometry) -> Self {
+    pub(crate) fn new(geometry: Geometry, overwrites: Overwrites) -> Self {
         let backing = new_dir();
         let vault = new_vault(backing.path(), geometry);
+        if overwrites == Overwrites::Journalled {
+            vault.begin_journal();
+        }
         let view = view(&vault);
         let base = plain(b"base");
         let made = view.mkdir(&CALLER, Ino::ROOT, &base, 0o755).unwrap();

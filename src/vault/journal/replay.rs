@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
-use std::sync::Arc;
 
+use super::find::{Found, is_not_ours};
 use super::scan::{Change, Story, stories};
 use crate::codec::batch::{Holes, SlotBuf, Tail, Workers, open_slots};
 use crate::codec::geometry::Geometry;
@@ -16,10 +16,11 @@ use crate::codec::header::{Header, OpenFlag, seal_header};
 use crate::codec::journal::{JournalError, JournalHead, NewSlot, Replaced, SlotTag};
 use crate::codec::keys::FileKeys;
 use crate::name::RawName;
+use crate::store::StoreFile;
 use crate::store::journal::JournalFile;
-use crate::store::{RawDirEntry, StoreDir, StoreFile};
+use crate::sys::fs::is_not_regular;
 use crate::sys::process::machine_name;
-use crate::types::{Access, ChunkNo, CipherOff, FileId, FileKind};
+use crate::types::{Access, ChunkNo, CipherOff};
 use crate::vault::Vault;
 
 /// Which journals are replayed.
@@ -53,6 +54,8 @@ pub enum Fate {
     Elsewhere,
     /// It does not open.
     Unreadable(JournalError),
+    /// It is not for us to open, or not even a file.
+    Unopened(io::ErrorKind),
 }
 
 /// One journal and what became of it.
@@ -62,15 +65,6 @@ pub struct Replay {
     pub name: RawName,
     /// What became of it.
     pub fate: Fate,
-}
-
-/// Where a file of a journal is.
-enum Found {
-    File(StoreFile),
-    Gone,
-    /// Something that does not say what it is stands at its place, or not all
-    /// of the vault could be searched.
-    Unclear,
 }
 
 /// What became of one file.
@@ -115,8 +109,14 @@ impl Vault {
     /// # Errors
     /// As for [`Self::replay_journals`].
     pub fn replay_journal(&self, name: &RawName, whose: Whose) -> io::Result<Fate> {
-        let Some(journal) = self.root.open_journal(name, Access::ReadWrite)? else {
-            return Ok(Fate::InUse);
+        let journal = match self.root.open_journal(name, Access::ReadWrite) {
+            Ok(Some(journal)) => journal,
+            Ok(None) => return Ok(Fate::InUse),
+            // Whoever can put something there must not be able to refuse mounts.
+            Err(error) if is_not_regular(&error) || is_not_ours(&error) => {
+                return Ok(Fate::Unopened(error.kind()));
+            }
+            Err(error) => return Err(error),
         };
         let bytes = journal.file().read_head(JournalHead::LEN)?;
         let head = match self.keys.open_journal_head(&bytes) {
@@ -176,129 +176,6 @@ impl Vault {
         }
         teller.settle(found)
     }
-
-    /// The file: at its place, or wherever it was moved.
-    fn find(&self, story: &Story) -> io::Result<Found> {
-        let mut unclear = false;
-        if let Some(file) = self.at_place(&story.place)? {
-            let head = file.read_head(Geometry::HEADER_LEN)?;
-            match self.keys.claimed_keys(&head) {
-                Ok(keys) if keys.file_id() == story.base.file_id => return Ok(Found::File(file)),
-                Ok(_) => {}
-                // Its first bytes are torn, or it is something else.
-                Err(_) if file.stat()?.ino == story.ino => return Ok(Found::File(file)),
-                Err(_) => unclear = true,
-            }
-        }
-        let Search {
-            mut found, saw_all, ..
-        } = self.search(story.base.file_id);
-        if found.len() > 1 {
-            // Copies of one file: the one that the journal's owner had.
-            found.retain(|file| file.stat().is_ok_and(|stat| stat.ino == story.ino));
-        }
-        Ok(match found.pop() {
-            Some(file) => Found::File(file),
-            None if unclear || !saw_all => Found::Unclear,
-            None => Found::Gone,
-        })
-    }
-
-    fn at_place(&self, place: &[u8]) -> io::Result<Option<StoreFile>> {
-        let mut entries = place.split(|&byte| byte == b'/').map(RawName::new);
-        let Some(last) = entries.next_back().filter(|name| !name.bytes().is_empty()) else {
-            return Ok(None);
-        };
-        let mut dir: Option<StoreDir> = None;
-        for entry in entries {
-            let next = dir.as_ref().unwrap_or(&self.root).open_dir(&entry);
-            match next {
-                Ok(next) => dir = Some(next),
-                Err(error) if is_gone(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        match dir.as_ref().unwrap_or(&self.root).open_file_as_owner(&last) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if is_gone(&error) || crate::sys::fs::is_not_regular(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Every file of the vault that says it has this id.
-    fn search(&self, id: FileId) -> Search {
-        let mut search = Search {
-            id,
-            found: Vec::new(),
-            saw_all: true,
-            below: Vec::new(),
-        };
-        let mut next = Some(Arc::clone(&self.root));
-        loop {
-            if let Some(dir) = next.take()
-                && self.search_in(&dir, &mut search).is_err()
-            {
-                search.saw_all = false;
-            }
-            let Some((parent, name)) = search.below.pop() else {
-                return search;
-            };
-            match parent.open_dir(&name) {
-                Ok(dir) => next = Some(Arc::new(dir)),
-                Err(error) => search.saw_all &= is_gone(&error),
-            }
-        }
-    }
-
-    fn search_in(&self, dir: &Arc<StoreDir>, search: &mut Search) -> io::Result<()> {
-        for entry in dir.list()? {
-            search.saw_all &= self.search_at(dir, entry, search).is_ok();
-        }
-        Ok(())
-    }
-
-    fn search_at(
-        &self,
-        dir: &Arc<StoreDir>,
-        entry: RawDirEntry,
-        search: &mut Search,
-    ) -> io::Result<()> {
-        let kind = match entry.kind {
-            Some(kind) => Some(kind),
-            None => dir.stat(&entry.name)?.kind(),
-        };
-        match kind {
-            Some(FileKind::Directory) => search.below.push((Arc::clone(dir), entry.name)),
-            Some(FileKind::Regular) => {
-                let file = dir.open_file(&entry.name, Access::Read)?;
-                let head = file.read_head(Geometry::HEADER_LEN)?;
-                let claimed = self.keys.claimed_keys(&head);
-                if claimed.is_ok_and(|keys| keys.file_id() == search.id) {
-                    search.found.push(dir.open_file_as_owner(&entry.name)?);
-                }
-            }
-            Some(_) | None => {}
-        }
-        Ok(())
-    }
-}
-
-/// A search through the whole vault. A tree may be deeper than the stack; of
-/// each directory on the way one descriptor is held.
-struct Search {
-    id: FileId,
-    found: Vec<StoreFile>,
-    /// Whether everything could be looked at.
-    saw_all: bool,
-    /// Directories still to be looked into.
-    below: Vec<(Arc<StoreDir>, RawName)>,
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
 }
 
 /// One file and what the journal says of it.

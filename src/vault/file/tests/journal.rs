@@ -363,6 +363,29 @@ fn a_journal_that_somebody_deletes_costs_nothing_that_is_synced_afterwards() {
 }
 
 #[test]
+fn what_only_has_a_journals_name_stops_nothing() {
+    let world = World::journalled();
+    let planted = |digit: &str| {
+        world
+            .path
+            .join(format!("~keepfs-journal-{}.tmp", digit.repeat(32)))
+    };
+    fs::create_dir(planted("1")).unwrap();
+    fs::write(planted("2"), pattern(3, 5000)).unwrap();
+    fs::write(planted("3"), []).unwrap();
+    let replays = world.vault.replay_journals(Whose::ThisMachines).unwrap();
+    let mut fates: Vec<_> = replays
+        .iter()
+        .map(|replay| (&replay.name, replay.fate))
+        .collect();
+    fates.sort_by(|a, b| a.0.bytes().cmp(b.0.bytes()));
+    assert!(matches!(fates[0].1, Fate::Unopened(_)), "{fates:?}");
+    assert!(matches!(fates[1].1, Fate::Unreadable(_)), "{fates:?}");
+    assert_eq!(fates[2].1, Fate::Replayed { files: 0 });
+    assert!(planted("1").exists() && planted("2").exists() && !planted("3").exists());
+}
+
+#[test]
 fn a_deep_tree_is_searched_without_a_deep_stack() {
     let mut world = World::journalled();
     world.with("f", &base());
