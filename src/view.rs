@@ -5,7 +5,8 @@
 //! * `directories`: directory descriptors, a bounded number of them
 //! * `namespace`: lookup, create, link, rename, remove
 //! * `attributes`: stat, chmod, chown, times, sizes; extended attributes
-//! * `files`: open, read, write, sync, close
+//! * `files`: open, read, write, sync
+//! * [`sealing`]: close, and what is sealed and put in place when
 //! * `listing`: directories read out
 //! * `underneath`: changes of the backing told apart, ours and others
 //! * `watches`: the directories that are followed for that
@@ -15,6 +16,7 @@
 
 pub mod handles;
 pub mod inodes;
+pub mod sealing;
 
 mod attributes;
 mod directories;
@@ -272,7 +274,8 @@ pub struct StatFs {
 /// What `keepfs status` tells about the files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ViewStatus {
-    /// Files that some handle may write.
+    /// Files that some handle may write, or whose changes are yet to be put in
+    /// place.
     pub open_for_writing: u64,
     /// Unsealed files opened so far.
     pub unsealed_met: u64,
@@ -414,6 +417,3 @@ fn name_max(backing: u64) -> u32 {
         None => 0,
     }
 }
-
-/// How long a changed file waits for more changes before it is sealed.
-pub const IDLE_BEFORE_SEAL: Duration = Duration::from_secs(10);

@@ -24,3 +24,5 @@ mod secrecy;
 mod space;
 #[path = "mount/underneath.rs"]
 mod underneath;
+#[path = "mount/waiting.rs"]
+mod waiting;

@@ -28,10 +28,9 @@ use crate::sys::process::{self, EndSignals, Privilege};
 use crate::types::SlotId;
 use crate::vault::journal::replay::{Fate, Whose};
 use crate::vault::{LockError, LockedVault, UnlockError, Vault, VaultError};
+use crate::view::sealing::IDLE_BEFORE_SEAL;
 use crate::view::{FsError, Mutability, Strictness, View, ViewOptions};
 
-/// How long nobody must have written to a file before it is sealed.
-const IDLE: Duration = Duration::from_secs(10);
 /// How often idle files are looked for.
 const IDLE_ROUND: Duration = Duration::from_secs(1);
 /// What the kernel reads ahead on this mount, in KiB; measured: +10 to +35 %
@@ -481,7 +480,7 @@ impl IdleThread {
             .name("idle".to_owned())
             .spawn(move || {
                 while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(IDLE_ROUND) {
-                    view.seal_idle(IDLE);
+                    view.seal_idle(IDLE_BEFORE_SEAL);
                 }
             })
             .inspect_err(|error| tracing::warn!("files are sealed at close only: {error}"))

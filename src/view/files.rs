@@ -3,11 +3,9 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::handles::FileHandle;
 use super::inodes::{BackingKey, Node, OpenState, Seen};
-use super::watches::Suspect;
 use super::{FsError, Strictness, View};
 use crate::store::StoreFile;
 use crate::types::{Access, Caller, Fh, FileKind, Ino, PlainLen, PlainOff};
@@ -243,122 +241,6 @@ impl View {
             }
         }
         error.into()
-    }
-
-    /// Closes a handle. The last one that may write seals the file: header,
-    /// then times, then the writable descriptor goes.
-    pub fn release(&self, fh: Fh) {
-        let Some(handle) = self.handles.remove_file(fh) else {
-            return;
-        };
-        let node = &handle.node;
-        let mut open = node.open.lock();
-        open.handles = open.handles.saturating_sub(1);
-        if handle.access.writes() {
-            open.writers = open.writers.saturating_sub(1);
-        }
-        if open.writers > 0 {
-            return;
-        }
-        let sealed = !handle.file.is_writable() || self.finish(node, &handle.file).is_ok();
-        if !sealed {
-            // Kept, with its changes accounted for, and tried again later.
-            return;
-        }
-        self.writing.lock().remove(&node.ino);
-        if open.handles == 0 {
-            open.file = None;
-            if std::mem::take(&mut open.changed_underneath) {
-                self.suspect(Suspect::File(node.ino));
-            }
-            self.inodes.collect(node, &open);
-        } else if let Err(error) = handle.file.drop_writer() {
-            tracing::warn!(%error, "a writable descriptor is kept longer than needed");
-        }
-    }
-
-    /// Seals a file unless it is deleted, and records how the backing looks.
-    fn finish(&self, node: &Node, file: &File) -> Result<(), FsError> {
-        let result = file.store().and_then(|store| {
-            // Asked only where no name is known: on a backing over a network it
-            // is a round trip after each write.
-            let is_deleted = || Ok::<_, FileError>(store.stat()?.nlink == 0);
-            if node.link().is_none() && is_deleted()? {
-                file.abandon();
-                return Ok(());
-            }
-            match file.seal() {
-                // Somebody else deleted it underneath.
-                Err(_) if is_deleted()? => {
-                    file.abandon();
-                    return Ok(());
-                }
-                sealed => sealed?,
-            }
-            node.saw(&store.stat()?);
-            *node.cached.lock() = file.content_mark();
-            Ok(())
-        });
-        result.map_err(|error| {
-            self.counters.failed_seals.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(file_id = %file.keys().file_id(), %error, "a file could not be sealed");
-            error.into()
-        })
-    }
-
-    /// Seals every file that nobody changed for `idle`.
-    pub fn seal_idle(&self, idle: Duration) {
-        // What fails is logged and counted, and tried again next time.
-        let _ = self.seal_where(|since| since >= idle);
-        self.relieve_journal(Journal::is_gone);
-        if let Some(journal) = self.vault.journal() {
-            journal.tidy(idle);
-        }
-    }
-
-    /// Puts everything in place if it is `due` for the journal; one thread does,
-    /// the others go on.
-    fn relieve_journal(&self, due: impl FnOnce(&Journal) -> bool) {
-        if self.vault.journal().is_some_and(|journal| due(journal))
-            && let Some(_turn) = self.relieving.try_lock()
-        {
-            // What fails is logged and counted, and stays in the journal.
-            let _ = self.seal_where(|_| true);
-        }
-    }
-
-    /// Seals every changed file: after the session has ended, whatever the
-    /// kernel did not get to say any more.
-    ///
-    /// # Errors
-    /// The first failure; all files are tried.
-    pub fn seal_all(&self) -> Result<(), FsError> {
-        let sealed = self.seal_where(|_| true);
-        if let Some(journal) = self.vault.journal() {
-            journal.tidy(Duration::ZERO);
-        }
-        sealed
-    }
-
-    fn seal_where(&self, wanted: impl Fn(Duration) -> bool) -> Result<(), FsError> {
-        let nodes: Vec<_> = self.writing.lock().values().cloned().collect();
-        let mut result = Ok(());
-        for node in nodes {
-            let mut open = node.open.lock();
-            let Some(file) = open.file.clone() else {
-                continue;
-            };
-            if file.unsealed_for().is_some_and(&wanted) {
-                let sealed = self.finish(&node, &file);
-                if sealed.is_ok() && open.handles == 0 {
-                    open.file = None;
-                    self.writing.lock().remove(&node.ino);
-                    self.inodes.collect(&node, &open);
-                }
-                result = result.and(sealed);
-            }
-        }
-        result
     }
 
     /// Replaces `out` by up to `len` bytes from `at`; fewer at the end only.

@@ -283,6 +283,7 @@ impl View {
         node.remove_link(parent.ino, name);
         if stat.nlink <= 1 || node.kind == FileKind::Directory {
             self.inodes.retire(&node);
+            self.forget_closed(&node);
         }
     }
 

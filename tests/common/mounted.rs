@@ -163,7 +163,8 @@ impl Vault {
                 "the daemon ended early: {}",
                 fs::read_to_string(&mounted.log).unwrap_or_default()
             );
-            is_mounted(&self.point()) && fs::metadata(self.point()).is_ok()
+            // Not its attributes: the kernel still knows a dead mount's.
+            is_mounted(&self.point()) && fs::read_dir(self.point()).is_ok()
         });
         mounted
     }

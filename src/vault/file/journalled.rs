@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::write::{to_u64, to_usize};
 use super::{End, File, FileError, State};
@@ -45,6 +46,8 @@ pub(super) struct Pending {
     /// The file's number in the journal, from its first change to the
     /// checkpoint.
     pub(super) nr: Option<u64>,
+    /// When that began.
+    pub(super) since: Instant,
     /// Of the newest change.
     pub(super) generation: u64,
     /// Where the newest change is in the order of records.
@@ -63,6 +66,7 @@ impl Pending {
     pub(super) fn new(header: &Header, free_from: ChunkNo) -> Self {
         Self {
             nr: None,
+            since: Instant::now(),
             told: None,
             generation: header.generation,
             sequence: 0,
@@ -300,6 +304,7 @@ impl File {
             }
         }
         state.pending.nr = Some(nr);
+        state.pending.since = Instant::now();
         // Sync clients go by it: what comes from elsewhere meanwhile is a
         // conflict, and not simply newer.
         match self.store()?.set_times(SetTime::Omit, SetTime::Now) {

@@ -1,0 +1,221 @@
+//! Files whose last writer is gone, or rests: their content is sealed, and what
+//! the journal has of them is put in place.
+//!
+//! **Locks**: `open` of one node at a time, over the flushing of its file.
+//!
+//! **Durability**: what is put in place is safe there before the journal lets
+//! go of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::inodes::{Node, OpenState};
+use super::watches::Suspect;
+use super::{FsError, View};
+use crate::types::Fh;
+use crate::vault::file::{File, FileError};
+use crate::vault::journal::Journal;
+
+/// How long a file that is open for writing must have rested before it is sealed.
+pub const IDLE_BEFORE_SEAL: Duration = Duration::from_secs(10);
+
+/// How long the changes of a closed file stay in the journal: whoever opens it
+/// again and again, as a shell does with `>>`, waits for one flush a second.
+pub const CLOSED_BEFORE_SEAL: Duration = Duration::from_secs(1);
+
+/// Flushes of so many files are asked for at once: the backing's file system
+/// makes one of them.
+const FLUSHES_AT_ONCE: usize = 8;
+
+/// Which changed files are sealed.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// All.
+    Now,
+    /// Those that nobody changed for so long, and the closed ones.
+    Idle(Duration),
+}
+
+impl Due {
+    fn includes(self, open: &OpenState, file: &File) -> bool {
+        let Some(rested) = file.unsealed_for() else {
+            return false;
+        };
+        match self {
+            Self::Now => true,
+            Self::Idle(idle) => {
+                let closed = open.writers == 0
+                    && file
+                        .in_journal_for()
+                        .is_none_or(|since| since >= CLOSED_BEFORE_SEAL.min(idle));
+                closed || rested >= idle
+            }
+        }
+    }
+}
+
+impl View {
+    /// Closes a handle. When the last one that may write goes, the file is
+    /// sealed: at once if it stands in its place, and soon if changes of it are
+    /// in the journal, which are as safe there.
+    pub fn release(&self, fh: Fh) {
+        let Some(handle) = self.handles.remove_file(fh) else {
+            return;
+        };
+        let (node, file) = (&handle.node, &handle.file);
+        let mut open = node.open.lock();
+        open.handles = open.handles.saturating_sub(1);
+        if handle.access.writes() {
+            open.writers = open.writers.saturating_sub(1);
+        }
+        if open.writers > 0 {
+            return;
+        }
+        let may_wait = node.link().is_some() && file.in_journal_for().is_some();
+        if may_wait || (file.is_writable() && self.finish(node, file).is_err()) {
+            // Kept, with its changes accounted for.
+            return;
+        }
+        self.let_go(node, &mut open, file);
+    }
+
+    /// Nobody writes to the file and nothing of it is left to be sealed.
+    fn let_go(&self, node: &Arc<Node>, open: &mut OpenState, file: &File) {
+        self.writing.lock().remove(&node.ino);
+        if open.handles == 0 {
+            open.file = None;
+            if std::mem::take(&mut open.changed_underneath) {
+                self.suspect(Suspect::File(node.ino));
+            }
+            self.inodes.collect(node, open);
+        } else if let Err(error) = file.drop_writer() {
+            tracing::warn!(%error, "a writable descriptor is kept longer than needed");
+        }
+    }
+
+    /// The last name of a file is gone. If nobody has it open either, what the
+    /// journal has of it is void.
+    pub(super) fn forget_closed(&self, node: &Arc<Node>) {
+        let mut open = node.open.lock();
+        if open.handles == 0
+            && let Some(file) = open.file.clone()
+        {
+            file.abandon();
+            self.let_go(node, &mut open, &file);
+        }
+    }
+
+    /// Seals a file unless it is deleted, and records how the backing looks.
+    fn finish(&self, node: &Node, file: &File) -> Result<(), FsError> {
+        let result = file.store().and_then(|store| {
+            // Asked only where no name is known: on a backing over a network it
+            // is a round trip after each write.
+            let is_deleted = || Ok::<_, FileError>(store.stat()?.nlink == 0);
+            if node.link().is_none() && is_deleted()? {
+                file.abandon();
+                return Ok(());
+            }
+            match file.seal() {
+                // Somebody else deleted it underneath.
+                Err(_) if is_deleted()? => {
+                    file.abandon();
+                    return Ok(());
+                }
+                sealed => sealed?,
+            }
+            node.saw(&store.stat()?);
+            *node.cached.lock() = file.content_mark();
+            Ok(())
+        });
+        result.map_err(|error| {
+            self.counters.failed_seals.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(file_id = %file.keys().file_id(), %error, "a file could not be sealed");
+            error.into()
+        })
+    }
+
+    /// Seals every file that nobody changed for `idle`, and those that were
+    /// closed a moment ago. To be called about once a second.
+    pub fn seal_idle(&self, idle: Duration) {
+        // What fails is logged and counted, and tried again next time.
+        let _ = self.seal_where(Due::Idle(idle));
+        self.relieve_journal(Journal::is_gone);
+        if let Some(journal) = self.vault.journal() {
+            journal.tidy(idle);
+        }
+    }
+
+    /// Puts everything in place if it is `due` for the journal; one thread does,
+    /// the others go on.
+    pub(super) fn relieve_journal(&self, due: impl FnOnce(&Journal) -> bool) {
+        if self.vault.journal().is_some_and(|journal| due(journal))
+            && let Some(_turn) = self.relieving.try_lock()
+        {
+            // What fails is logged and counted, and stays in the journal.
+            let _ = self.seal_where(Due::Now);
+        }
+    }
+
+    /// Seals every changed file: after the session has ended, whatever the
+    /// kernel did not get to say any more.
+    ///
+    /// # Errors
+    /// The first failure; all files are tried.
+    pub fn seal_all(&self) -> Result<(), FsError> {
+        let sealed = self.seal_where(Due::Now);
+        if let Some(journal) = self.vault.journal() {
+            journal.tidy(Duration::ZERO);
+        }
+        sealed
+    }
+
+    fn seal_where(&self, due: Due) -> Result<(), FsError> {
+        let mut nodes: Vec<_> = self.writing.lock().values().cloned().collect();
+        nodes.retain(|node| {
+            let open = node.open.lock();
+            let file = open.file.as_ref();
+            file.is_some_and(|file| due.includes(&open, file))
+        });
+        let threads = nodes.len().min(FLUSHES_AT_ONCE);
+        let left = Mutex::new(nodes.into_iter());
+        let next = || left.lock().next();
+        let seal_some = || {
+            let mut result = Ok(());
+            while let Some(node) = next() {
+                result = result.and(self.seal_node(&node, due));
+            }
+            result
+        };
+        thread::scope(|scope| {
+            let helpers: Vec<_> = (1..threads)
+                .filter_map(|_| thread::Builder::new().spawn_scoped(scope, seal_some).ok())
+                .collect();
+            let own = seal_some();
+            helpers
+                .into_iter()
+                .fold(own, |result, helper| match helper.join() {
+                    Ok(sealed) => result.and(sealed),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+        })
+    }
+
+    fn seal_node(&self, node: &Arc<Node>, due: Due) -> Result<(), FsError> {
+        let mut open = node.open.lock();
+        let Some(file) = open.file.clone() else {
+            return Ok(());
+        };
+        if !due.includes(&open, &file) {
+            return Ok(());
+        }
+        self.finish(node, &file)?;
+        if open.writers == 0 {
+            self.let_go(node, &mut open, &file);
+        }
+        Ok(())
+    }
+}
