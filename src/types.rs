@@ -115,6 +115,24 @@ pub struct Time {
     pub nanos: u32,
 }
 
+impl Time {
+    /// A nanosecond later.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        if self.nanos < 999_999_999 {
+            Self {
+                nanos: self.nanos + 1,
+                ..self
+            }
+        } else {
+            Self {
+                secs: self.secs.saturating_add(1),
+                nanos: 0,
+            }
+        }
+    }
+}
+
 /// What to do with one timestamp; utimensat(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetTime {

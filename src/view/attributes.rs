@@ -149,13 +149,20 @@ impl View {
             (Object::Open(file, _), _) | (Object::Placed(_), Some(file)) => {
                 file.set_times(change.atime, change.mtime)?;
                 if file.unsealed_for().is_none() {
-                    node.saw(&file.store()?.stat()?);
+                    let store = file.store()?;
+                    node.saw_times(&store.stat()?, |mtime| {
+                        store.set_times(SetTime::Omit, mtime)?;
+                        store.stat()
+                    });
                 }
             }
             (Object::Placed(placed), None) => {
                 placed.set_times(change.atime, change.mtime)?;
                 if node.kind != FileKind::Directory {
-                    node.saw(&placed.stat()?);
+                    node.saw_times(&placed.stat()?, |mtime| {
+                        placed.set_times(SetTime::Omit, mtime)?;
+                        placed.stat()
+                    });
                 }
             }
         }

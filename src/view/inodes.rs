@@ -10,6 +10,7 @@
 //! are taken before the table's or alone, never while the table is held.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::name::PlainName;
 use crate::sys::fs::Stat;
-use crate::types::{DirId, FileId, FileKind, Ino, Time};
+use crate::types::{DirId, FileId, FileKind, Ino, SetTime, Time};
 use crate::vault::dir::VaultDir;
 use crate::vault::file::{ContentMark, File};
 
@@ -92,6 +93,9 @@ impl Seen {
     }
 }
 
+/// How many earlier looks of a file are remembered.
+const EARLIER_LOOKS: usize = 32;
+
 /// One object that the kernel knows.
 #[derive(Debug)]
 pub struct Node {
@@ -114,6 +118,9 @@ pub struct Node {
     pub open: Mutex<OpenState>,
     /// Files and directories: how the backing looked.
     pub seen: Mutex<Option<Seen>>,
+    /// Regular files: how the backing looked with other contents than now, the
+    /// newest last.
+    earlier: Mutex<Vec<Seen>>,
     /// Regular files: the content that the kernel's pages are of.
     pub cached: Mutex<Option<ContentMark>>,
     /// Directories: the id under which the kernel was told of names in it.
@@ -143,6 +150,7 @@ impl Node {
             links: Mutex::default(),
             open: Mutex::default(),
             seen: Mutex::new(None),
+            earlier: Mutex::default(),
             cached: Mutex::new(None),
             told_under: Mutex::new(None),
             notes_seen: AtomicU64::new(0),
@@ -214,6 +222,41 @@ impl Node {
     /// Records the backing's state after a change of our own.
     pub fn saw(&self, stat: &Stat) {
         *self.seen.lock() = Some(Seen::of(stat));
+    }
+
+    /// The contents changed: what we saw last shall not be seen again.
+    pub fn leave_behind(&self) {
+        let mut earlier = self.earlier.lock();
+        let last = *self.seen.lock();
+        if let Some(last) = last.filter(|last| !earlier.contains(last)) {
+            if earlier.len() == EARLIER_LOOKS {
+                earlier.remove(0);
+            }
+            earlier.push(last);
+        }
+    }
+
+    /// Records the backing's state after times were set, by `stat`. Nobody shall
+    /// take the file for what it was: an mtime that it had with other contents
+    /// of the same size moves on by nanoseconds, by `set`, which looks again.
+    /// FORMAT.md, modification time.
+    pub fn saw_times(&self, stat: &Stat, set: impl FnOnce(SetTime) -> io::Result<Stat>) {
+        let earlier = self.earlier.lock();
+        let mut look = Seen::of(stat);
+        while earlier.contains(&look) {
+            look.mtime = look.mtime.next();
+        }
+        drop(earlier);
+        if look.mtime != stat.mtime {
+            match set(SetTime::At(look.mtime)) {
+                Ok(stat) => look = Seen::of(&stat),
+                Err(error) => {
+                    tracing::debug!(%error, "an mtime could not be moved on");
+                    look.mtime = stat.mtime;
+                }
+            }
+        }
+        *self.seen.lock() = Some(look);
     }
 
     /// Whether `stat` is not what we saw last. Only for files without handles:

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::inodes::{Node, OpenState};
 use super::watches::Suspect;
 use super::{FsError, View};
-use crate::types::Fh;
+use crate::types::{Fh, SetTime};
 use crate::vault::file::{File, FileError};
 use crate::vault::journal::Journal;
 
@@ -119,6 +119,7 @@ impl View {
                 file.abandon();
                 return Ok(());
             }
+            let is_changed = file.unsealed_for().is_some();
             match file.seal() {
                 // Somebody else deleted it underneath.
                 Err(_) if is_deleted()? => {
@@ -127,7 +128,13 @@ impl View {
                 }
                 sealed => sealed?,
             }
-            node.saw(&store.stat()?);
+            if is_changed {
+                node.leave_behind();
+            }
+            node.saw_times(&store.stat()?, |mtime| {
+                store.set_times(SetTime::Omit, mtime)?;
+                store.stat()
+            });
             *node.cached.lock() = file.content_mark();
             Ok(())
         });

@@ -10,7 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::mounted::{Vault, is_root, pattern, tool};
+use crate::mounted::{Vault, is_root, pattern, tool, wait_until};
 
 fn times(path: &std::path::Path) -> ((i64, i64), (i64, i64)) {
     let m = fs::metadata(path).unwrap();
@@ -295,4 +295,78 @@ fn the_coming_and_going_of_the_journal_does_not_show() {
     let mounted = mounted.remount();
     assert!(!journals().any(is_journal));
     assert_eq!(top(&mounted).1, before.1);
+}
+
+/// How a sync client knows a file: by size and mtime.
+fn looks(path: &std::path::Path) -> (u64, (i64, i64)) {
+    (fs::metadata(path).unwrap().len(), times(path).1)
+}
+
+#[test]
+fn size_or_mtime_on_the_backing_differs_after_every_change() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    let path = mounted.path("f");
+    let old = (1_000_000_000, 123_456_789);
+    fs::write(&path, pattern(10_000, 1)).unwrap();
+    set(&path, old, old);
+    let mounted = mounted.remount();
+    let on_backing = vault.only_data_file();
+    let mut seen = vec![(looks(&on_backing), fs::read(&on_backing).unwrap())];
+    assert_eq!(seen[0].0.1, old);
+    let write = |at: u64, bytes: &[u8]| {
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, bytes, at).unwrap();
+        file
+    };
+    let changes: [(&str, &dyn Fn()); 10] = [
+        ("written over, time put back", &|| {
+            drop(write(0, b"1"));
+            set(&path, old, old);
+        }),
+        ("once more", &|| {
+            drop(write(0, b"2"));
+            set(&path, old, old);
+        }),
+        ("synced and written over", &|| {
+            write(5_000, b"3").sync_all().unwrap();
+        }),
+        ("the same bytes", &|| drop(write(5_000, b"3"))),
+        ("longer", &|| drop(write(10_000, b"4"))),
+        ("shorter", &|| write(0, b"").set_len(10_000).unwrap()),
+        ("a hole", &|| {
+            let path = path.to_str().unwrap();
+            tool(
+                "fallocate",
+                &["-p", "-o", "4096", "-l", "4096", path].map(AsRef::as_ref),
+            );
+        }),
+        ("emptied and written again", &|| {
+            fs::write(&path, pattern(10_000, 2)).unwrap();
+            set(&path, old, old);
+        }),
+        ("one byte", &|| {
+            drop(write(1, b"5"));
+        }),
+        ("and back to the first time", &|| {
+            drop(write(1, b"6"));
+            set(&path, old, old);
+        }),
+    ];
+    for (what, change) in changes {
+        change();
+        wait_until("it is in its place", || {
+            mounted.status()["open_for_writing"] == 0
+        });
+        let now = (looks(&on_backing), fs::read(&on_backing).unwrap());
+        for before in &seen {
+            assert!(before.1 != now.1, "{what}: nothing changed");
+            assert!(before.0 != now.0, "{what}: looks as before");
+        }
+        if times(&path).1.0 == old.0 {
+            let late = times(&on_backing).1.1 - old.1;
+            assert!((0..20).contains(&late), "{what}: {late} ns");
+        }
+        seen.push(now);
+    }
 }
