@@ -24,6 +24,20 @@ pub struct PartialWrite {
     pub source: io::Error,
 }
 
+/// Bytes to be copied from one file of the backing to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// Where they are in the source.
+    pub from: CipherOff,
+    /// Where they go.
+    pub to: CipherOff,
+    /// How many there are.
+    pub len: u64,
+}
+
+/// At most so many bytes are read at once when files are copied.
+const READ_TOGETHER: u64 = 1 << 20;
+
 impl StoreFile {
     pub(in crate::store) fn new(fd: FileFd) -> Self {
         Self(fd)
@@ -88,13 +102,12 @@ impl StoreFile {
         len: u64,
         to: CipherOff,
     ) -> Result<(), PartialWrite> {
-        const PIECE: u64 = 1 << 20;
         let mut buf = Vec::new();
         let mut done = 0;
         while done < len {
             let failed = |written, source| PartialWrite { written, source };
-            let piece = PIECE.min(len - done);
-            buf.resize(usize::try_from(piece).unwrap_or(0), 0);
+            let piece = READ_TOGETHER.min(len - done);
+            buf.resize(to_usize(piece), 0);
             let read = source
                 .0
                 .read_at(&mut buf, from.get() + done)
@@ -106,6 +119,43 @@ impl StoreFile {
                 .write_at(&[&buf], to.get() + done)
                 .map_err(|(written, error)| failed(done + written, error))?;
             done += piece;
+        }
+        Ok(())
+    }
+
+    /// Copies pieces of another file of the backing, as they are. Pieces near
+    /// each other there, in ascending order, are read together.
+    ///
+    /// # Errors
+    /// As for [`Self::copy_from`]; which pieces went in is not known then.
+    pub fn copy_pieces(&self, source: &Self, pieces: &[Piece]) -> Result<(), PartialWrite> {
+        let end = |piece: &Piece| piece.from.get().saturating_add(piece.len);
+        let mut buf = Vec::new();
+        let mut rest = pieces;
+        while let [first, ..] = rest {
+            let start = first.from.get();
+            let near =
+                |piece: &&Piece| piece.from.get() >= start && end(piece) - start <= READ_TOGETHER;
+            let count = rest.iter().take_while(near).count();
+            let (together, others) = rest.split_at(count.max(1));
+            rest = others;
+            let [.., last] = together else { break };
+            if count == 0 {
+                self.copy_from(source, first.from, first.len, first.to)?;
+                continue;
+            }
+            let failed = |source| PartialWrite { written: 0, source };
+            buf.resize(to_usize(end(last) - start), 0);
+            if source.0.read_at(&mut buf, start).map_err(failed)? < buf.len() {
+                return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+            }
+            for piece in together {
+                let from = to_usize(piece.from.get() - start);
+                let bytes = &buf[from..from + to_usize(piece.len)];
+                self.0
+                    .write_at(&[bytes], piece.to.get())
+                    .map_err(|(_, source)| failed(source))?;
+            }
         }
         Ok(())
     }
@@ -237,4 +287,8 @@ impl StoreFile {
     pub fn try_lock(&self) -> io::Result<FileLock> {
         self.0.try_lock()
     }
+}
+
+fn to_usize(len: u64) -> usize {
+    usize::try_from(len).expect("at most READ_TOGETHER")
 }

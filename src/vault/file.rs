@@ -121,6 +121,23 @@ pub enum FileError {
     NotWritable,
 }
 
+impl FileError {
+    /// Whether the backing has no room, or grants none.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        match self {
+            Self::Io(error) => {
+                matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+            }
+            Self::Damaged(_)
+            | Self::TooBig
+            | Self::BeyondEnd
+            | Self::Random(_)
+            | Self::NotWritable => false,
+        }
+    }
+}
+
 impl From<PartialWrite> for FileError {
     fn from(partial: PartialWrite) -> Self {
         Self::Io(partial.source)
@@ -258,6 +275,9 @@ pub struct File {
     sparse: AtomicBool,
     state: Mutex<State>,
     journal: Option<Arc<Journal>>,
+    /// Whether `state.mode` is [`Mode::Journalled`]; changed by holders of all
+    /// chunks only.
+    journalled: AtomicBool,
     /// What is not in its place yet. A leaf under `state`.
     overlay: RwLock<Overlay>,
     /// See [`File::set_place`].
@@ -324,7 +344,7 @@ impl File {
             Standing::Unsealed => Tracking::Lost,
         };
         let file = Self::new(vault, keys, store, header, size, tracking);
-        file.settle_down(&mut file.state.lock());
+        file.rely_on_contents(&mut file.state.lock());
         if geometry.cipher_len(size) != Some(stored) {
             file.state.lock().end = End::Beyond;
         }
@@ -422,6 +442,7 @@ impl File {
                 pending: Pending::new(&header, geometry.last_chunk(size).next()),
             }),
             journal: vault.journal().cloned(),
+            journalled: AtomicBool::new(false),
             overlay: RwLock::default(),
             place: Mutex::default(),
             reported: Mutex::new(HashSet::new()),

@@ -16,6 +16,7 @@ mod scan;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -58,6 +59,8 @@ pub struct Journal {
     root: Arc<StoreDir>,
     keys: Arc<KeyTree>,
     end: Mutex<End>,
+    /// See [`Self::is_full`].
+    full: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -103,6 +106,7 @@ impl Journal {
             root,
             keys,
             end: Mutex::default(),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -134,6 +138,7 @@ impl Journal {
                 current.at = to_u64(JournalHead::LEN);
             }
             end.idle_since = Some(Instant::now());
+            self.full.store(false, Ordering::Relaxed);
         }
         // Also the end of all others if it now stands before them: what
         // follows it is not its successor.
@@ -181,6 +186,9 @@ impl Journal {
         let data_at = current.at + to_u64(frame.sealed().len());
         current.at = data_at + to_u64(data_len);
         end.next_sequence += 1;
+        if current.at > FULL {
+            self.full.store(true, Ordering::Relaxed);
+        }
         Ok(Appended {
             journal: Arc::clone(&current.file),
             data_at: CipherOff::new(data_at),
@@ -228,8 +236,13 @@ impl Journal {
     /// Whether so much is in it that it shall be put in place.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let end = self.end.lock();
-        end.current.as_ref().is_some_and(|now| now.at > FULL)
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything that was in it is in its place.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end.lock().live.is_empty()
     }
 
     /// Whether somebody deleted it, as a sync client does where the other

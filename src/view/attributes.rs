@@ -207,7 +207,7 @@ impl View {
             .filter(|handle| handle.access.writes());
         let file = match open {
             Some(handle) => {
-                handle.file.set_len(PlainLen::new(size))?;
+                self.with_room(|| handle.file.set_len(PlainLen::new(size)))?;
                 Arc::clone(&handle.file)
             }
             None => {
@@ -223,7 +223,9 @@ impl View {
                 let handle = self.handles.file(fh)?;
                 let file = Arc::clone(&handle.file);
                 drop(handle);
-                let mut result = file.set_len(PlainLen::new(size)).map_err(FsError::from);
+                let mut result = self
+                    .with_room(|| file.set_len(PlainLen::new(size)))
+                    .map_err(FsError::from);
                 if result.is_ok() && caller.uid != 0 {
                     result = clear_set_ids(&file);
                 }

@@ -128,7 +128,9 @@ impl View {
         drop(open);
         if how.truncate == Truncate::ToZero {
             self.writing.lock().insert(node.ino, Arc::clone(&node));
-            let mut emptied = file.set_len(PlainLen::new(0)).map_err(FsError::from);
+            let mut emptied = self
+                .with_room(|| file.set_len(PlainLen::new(0)))
+                .map_err(FsError::from);
             if emptied.is_ok() && caller.uid != 0 {
                 emptied = clear_set_ids(&file);
             }
@@ -272,9 +274,7 @@ impl View {
     /// cannot be kept; the backing's (ENOSPC, EDQUOT, EIO).
     pub fn write(&self, fh: Fh, at: u64, bytes: &[u8], caller: WriteCaller) -> Result<(), FsError> {
         let handle = self.writable(fh)?;
-        handle
-            .file
-            .write(PlainOff::new(at), bytes)
+        self.with_room(|| handle.file.write(PlainOff::new(at), bytes))
             .map_err(|error| self.noted(error))?;
         self.relieve_journal(Journal::is_full);
         if caller == WriteCaller::KillSuid {
@@ -306,11 +306,11 @@ impl View {
         let handle = self.writable(fh)?;
         let at = PlainOff::new(at);
         let file = &handle.file;
-        match what {
+        self.with_room(|| match what {
             Fallocate::Allocate(size) => file.allocate(at, len, size),
             Fallocate::PunchHole => file.punch_hole(at, len),
             Fallocate::ZeroRange(size) => file.zero_range(at, len, size),
-        }
+        })
         .map_err(|error| self.noted(error))?;
         if caller.uid != 0 {
             clear_set_ids(file)?;
@@ -348,7 +348,9 @@ impl View {
             let step = source
                 .file
                 .read(PlainOff::new(from.1 + copied), piece, &mut bytes)
-                .and_then(|()| target.file.write(PlainOff::new(to.1 + copied), &bytes));
+                .and_then(|()| {
+                    self.with_room(|| target.file.write(PlainOff::new(to.1 + copied), &bytes))
+                });
             match step {
                 Ok(()) if bytes.is_empty() => break,
                 Ok(()) => copied += u64::try_from(bytes.len()).unwrap_or(0),

@@ -167,6 +167,25 @@ impl View {
         }
     }
 
+    /// Makes a change of a file; if the backing has no room for it, once more
+    /// after everything in the journal was put in place, which makes some there.
+    pub(super) fn with_room<T>(
+        &self,
+        change: impl Fn() -> Result<T, FileError>,
+    ) -> Result<T, FileError> {
+        match change() {
+            Err(error) if error.is_no_room() && self.empty_journal() => change(),
+            changed => changed,
+        }
+    }
+
+    /// Whether there was something in the journal that could be put in place.
+    fn empty_journal(&self) -> bool {
+        let _turn = self.relieving.lock();
+        let has_changes = |journal: &Arc<Journal>| !journal.is_empty();
+        self.vault.journal().is_some_and(has_changes) && self.seal_where(Due::Now).is_ok()
+    }
+
     /// Seals every changed file: after the session has ended, whatever the
     /// kernel did not get to say any more.
     ///

@@ -231,8 +231,8 @@ fn a_read_only_mount_changes_nothing() {
     assert!(before == vault.backing_files());
 }
 
-#[test]
-fn a_full_backing_is_an_error_at_write_or_close_and_never_silent() {
+/// Runs `work` in a vault whose backing has room for four MiB; only root can.
+fn on_a_small_backing(work: impl FnOnce(&Vault) + std::panic::UnwindSafe) {
     if !crate::mounted::is_root() {
         eprintln!("not tested: only root mounts a small backing");
         return;
@@ -247,25 +247,84 @@ fn a_full_backing_is_an_error_at_write_or_close_and_never_silent() {
     copy(&backing, keep.path());
     let size = ["-t", "tmpfs", "-o", "size=4m", "tmpfs"].map(std::ffi::OsStr::new);
     tool("mount", &[&size[..], &[backing.as_os_str()]].concat());
-    let outcome = std::panic::catch_unwind(|| {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         copy(keep.path(), &backing);
-        let mut mounted = vault.mount();
-        mounted.expect_warning("No space");
-        mounted.expect_warning("no space");
+        work(&vault);
+    }));
+    tool("umount", &[backing.as_os_str()]);
+    outcome.unwrap();
+}
+
+/// A mount that is going to meet the end of its backing.
+fn mount_expecting_no_room(vault: &Vault) -> crate::mounted::Mounted<'_> {
+    let mut mounted = vault.mount();
+    mounted.expect_warning("No space");
+    mounted.expect_warning("no space");
+    mounted
+}
+
+fn fill(path: &std::path::Path) -> Option<i32> {
+    let mut file = File::create(path).unwrap();
+    let outcome = file
+        .write_all(&pattern(8 << 20, 5))
+        .and_then(|()| file.sync_all());
+    outcome.unwrap_err().raw_os_error()
+}
+
+/// The kernel tells of a failed write to whoever syncs the whole mount next, and
+/// unmounting would refuse; once told, it is told.
+fn hear_of_failures(mounted: &crate::mounted::Mounted<'_>) {
+    let _told = rustix::fs::syncfs(File::open(mounted.path("")).unwrap());
+}
+
+#[test]
+fn a_full_backing_is_an_error_at_write_or_close_and_never_silent() {
+    on_a_small_backing(|vault| {
+        let mounted = mount_expecting_no_room(vault);
         fs::write(mounted.path("small"), pattern(100_000, 4)).unwrap();
-        let mut file = File::create(mounted.path("large")).unwrap();
-        let outcome = file
-            .write_all(&pattern(8 << 20, 5))
-            .and_then(|()| file.sync_all());
-        assert_eq!(outcome.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
-        drop(file);
+        assert_eq!(fill(&mounted.path("large")), Some(libc::ENOSPC));
         fs::remove_file(mounted.path("large")).unwrap();
         assert!(fs::read(mounted.path("small")).unwrap() == pattern(100_000, 4));
         fs::write(mounted.path("again"), pattern(100_000, 6)).unwrap();
-        // The kernel tells of the failed write to whoever syncs the whole
-        // mount next, and unmounting would refuse; once told, it is told.
-        let _told = rustix::fs::syncfs(File::open(mounted.path("")).unwrap());
+        hear_of_failures(&mounted);
     });
-    tool("umount", &[backing.as_os_str()]);
-    outcome.unwrap();
+}
+
+#[test]
+fn writing_over_files_needs_little_room_and_emptying_them_none() {
+    on_a_small_backing(|vault| {
+        let mounted = vault.mount();
+        fs::write(mounted.path("file"), pattern(1 << 20, 1)).unwrap();
+        fs::write(mounted.path("room"), pattern(200_000, 2)).unwrap();
+        mounted.unmount();
+        let mounted = mount_expecting_no_room(vault);
+        assert_eq!(fill(&mounted.path("filler")), Some(libc::ENOSPC));
+        hear_of_failures(&mounted);
+        fs::remove_file(mounted.path("room")).unwrap();
+        // Five times what there is room for.
+        let new = pattern(1 << 20, 3);
+        let file = OpenOptions::new()
+            .write(true)
+            .open(mounted.path("file"))
+            .unwrap();
+        for (round, piece) in new.chunks(1 << 16).enumerate() {
+            let at = u64::try_from(round << 16).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, piece, at).unwrap();
+            file.sync_all().unwrap();
+        }
+        drop(file);
+        assert!(fs::read(mounted.path("file")).unwrap() == new);
+        // Nothing is left at all, and the file to be emptied was safe.
+        if let Ok(mut last) = File::create(mounted.path("last")) {
+            let mut grows = || last.write_all(&[0; 4096]).and_then(|()| last.sync_all());
+            while grows().is_ok() {}
+        }
+        hear_of_failures(&mounted);
+        fs::write(mounted.path("filler"), "").unwrap();
+        fs::write(mounted.path("more"), pattern(100_000, 4)).unwrap();
+        let mounted = mounted.remount();
+        assert!(fs::read(mounted.path("file")).unwrap() == new);
+        assert_eq!(fs::metadata(mounted.path("filler")).unwrap().len(), 0);
+        assert!(fs::read(mounted.path("more")).unwrap() == pattern(100_000, 4));
+    });
 }

@@ -1,19 +1,15 @@
 //! What the journal has of a file, put in its place. DURABILITY.md.
 
+use std::sync::atomic::Ordering;
+
 use super::journalled::{Mode, Overlay, Patch};
 use super::write::to_u64;
 use super::{End, File, FileError, State, Tracking};
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{Header, OpenFlag, SparseFlag};
-use crate::store::{PartialWrite, StoreFile};
+use crate::store::StoreFile;
+use crate::store::file::Piece;
 use crate::types::{ChunkNo, CipherOff, PlainLen};
-
-/// Consecutive slots in the journal and in their file.
-struct Piece {
-    chunk: ChunkNo,
-    from: CipherOff,
-    len: u64,
-}
 
 impl File {
     /// Puts everything in place and seals it there. When this returns the file
@@ -35,7 +31,7 @@ impl File {
         self.write_in_place(state, &writer)?;
         writer.sync_data()?;
         state.pending.unsynced = false;
-        *self.overlay.write() = Overlay::default();
+        self.overlay.write().clear();
         state.pending.nr = None;
         journal.leave(nr);
         Ok(())
@@ -57,16 +53,10 @@ impl File {
             self.replace_header(state, open)?;
         }
         if let Some(journal) = &overlay.journal {
-            for piece in pieces(g, &overlay) {
-                writer
-                    .copy_from(
-                        journal.file(),
-                        piece.from,
-                        piece.len,
-                        g.slot_start(piece.chunk),
-                    )
-                    .map_err(|partial: PartialWrite| partial.source)?;
-            }
+            let mut pieces = pieces(g, &overlay);
+            // As the journal has them, so that it is read in one go.
+            pieces.sort_unstable_by_key(|piece| piece.from);
+            writer.copy_pieces(journal.file(), &pieces)?;
         }
         // Neighbours at once: one slot is no whole number of blocks to free.
         let holes: Vec<ChunkNo> = overlay
@@ -126,7 +116,7 @@ impl File {
     /// The file is gone, or emptied: the journal's part of it is void.
     pub(super) fn forget_pending(&self, state: &mut State) {
         if let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr.take()) {
-            *self.overlay.write() = Overlay::default();
+            self.overlay.write().clear();
             journal.leave(nr);
         }
     }
@@ -136,15 +126,29 @@ impl File {
         self.forget_pending(&mut self.state.lock());
     }
 
-    /// From here on its slots are what a crash must leave.
+    /// From here on its slots are what a crash must leave; those of a file
+    /// without content are not.
+    pub(super) fn rely_on_contents(&self, state: &mut State) {
+        if self.size() > PlainLen::new(0) {
+            self.settle_down(state);
+        }
+    }
+
+    /// Changes go through the journal from here on, if there is one.
     pub(super) fn settle_down(&self, state: &mut State) {
         if state.mode == Mode::InPlace && self.journal.is_some() {
-            state.mode = Mode::Journalled;
+            self.set_mode(state, Mode::Journalled);
             state.pending.generation = state.header.generation;
             state.pending.free_from = self.geometry.last_chunk(self.size()).next();
             state.pending.cut = false;
             state.pending.unsynced = true;
         }
+    }
+
+    pub(super) fn set_mode(&self, state: &mut State, mode: Mode) {
+        state.mode = mode;
+        let journalled = mode == Mode::Journalled;
+        self.journalled.store(journalled, Ordering::Release);
     }
 }
 
@@ -160,8 +164,8 @@ fn pieces(g: Geometry, overlay: &Overlay) -> Vec<Piece> {
         match pieces.last_mut() {
             Some(piece) if next == Some((chunk, at)) => piece.len += len,
             Some(_) | None => pieces.push(Piece {
-                chunk,
                 from: at,
+                to: g.slot_start(chunk),
                 len,
             }),
         }

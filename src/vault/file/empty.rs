@@ -131,32 +131,39 @@ impl File {
     /// The slot that a change of an empty file replaces, if it need not be read.
     /// Writes the image first where that is still to come.
     pub(super) fn known_empty_slot(&self, plan: &Plan) -> Result<Option<EmptySlot>, FileError> {
+        if plan.size != PlainLen::new(0) {
+            return Ok(None);
+        }
         let mut state = self.state.lock();
         if state.front == Front::Missing {
             self.write_front(&mut state)?;
         }
-        Ok(state.empty_slot.filter(|_| plan.size == PlainLen::new(0)))
+        Ok(state.empty_slot)
     }
 
     /// Length 0 on the backing, then the image of an empty file. If only the
     /// first succeeds, the file is empty here and the image is written by
     /// whatever changes or seals it next.
     pub(super) fn write_anew(&self, state: &mut State) -> Result<(), FileError> {
-        let intent = self.note_emptying(state)?;
-        let truncated = self.writer()?.truncate(CipherLen::new(0));
-        if let Some((journal, nr)) = intent {
-            match truncated {
-                Ok(()) => {
-                    // Whoever replays the journal sees that this is newer.
-                    state.header.generation = state.pending.generation.saturating_add(4);
-                    self.forget_pending(state);
-                    state.pending.nr = Some(nr);
-                    state.mode = Mode::InPlace;
-                }
-                Err(_) => journal.leave(nr),
+        let intent = match self.note_emptying(state) {
+            // Who empties a file on a full disk wants to make room there. A kill
+            // before the next write would leave a file without a header.
+            Err(error) if error.is_no_room() => None,
+            noted => noted?,
+        };
+        if let Err(error) = self.writer()?.truncate(CipherLen::new(0)) {
+            if let Some((journal, nr)) = intent {
+                journal.leave(nr);
             }
+            return Err(error.into());
         }
-        truncated?;
+        if self.is_journalled() {
+            // Whoever replays the journal sees that this is newer.
+            state.header.generation = state.pending.generation.saturating_add(4);
+            self.forget_pending(state);
+            state.pending.nr = intent.map(|(_, nr)| nr);
+            self.set_mode(state, Mode::InPlace);
+        }
         self.size.store(0, Ordering::Release);
         self.sparse.store(false, Ordering::Release);
         state.phase = Phase::Changed;

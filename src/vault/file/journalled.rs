@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::write::{to_u64, to_usize};
-use super::{End, File, FileError, State};
+use super::{End, File, FileError, Phase, State};
 use crate::codec::Sealed;
 use crate::codec::batch::{SealSum, SlotTerms};
 use crate::codec::geometry::Geometry;
@@ -72,7 +72,7 @@ impl Pending {
             sequence: 0,
             free_from,
             cut: false,
-            unsynced: false,
+            unsynced: true,
         }
     }
 }
@@ -91,6 +91,28 @@ pub(super) enum Patch {
 pub(super) struct Overlay {
     pub(super) journal: Option<Arc<JournalFile>>,
     pub(super) chunks: BTreeMap<ChunkNo, Patch>,
+    /// How often everything was put in place: what was known of the journal
+    /// before is void.
+    age: u64,
+}
+
+impl Overlay {
+    /// Everything is in its place, or does not matter any more.
+    pub(super) fn clear(&mut self) {
+        *self = Self {
+            age: self.age + 1,
+            ..Self::default()
+        };
+    }
+
+    /// The chunks from `first` on whose slots begin before `end`.
+    fn patches(&self, g: Geometry, first: ChunkNo, end: CipherOff) -> Vec<(ChunkNo, Patch)> {
+        self.chunks
+            .range(first..)
+            .take_while(|(chunk, _)| g.slot_start(**chunk) < end)
+            .map(|(&chunk, &patch)| (chunk, patch))
+            .collect()
+    }
 }
 
 /// A change about to be made.
@@ -134,7 +156,7 @@ impl File {
     }
 
     pub(super) fn is_journalled(&self) -> bool {
-        self.journal.is_some() && self.state.lock().mode == Mode::Journalled
+        self.journalled.load(Ordering::Acquire)
     }
 
     /// Replaces slots, all or nothing: what exists already goes to the
@@ -178,6 +200,7 @@ impl File {
                 return Err(error.into());
             }
         };
+        state.phase = Phase::Changed;
         state.pending.cut |= size < self.size();
         state.pending.generation = header.generation;
         state.pending.sequence = appended.sequence;
@@ -362,42 +385,31 @@ impl File {
 
     /// Reads slots as they stand, in place or in the journal, from that of
     /// chunk `first` on; returns how many bytes there are.
+    ///
+    /// The caller holds the chunks, so nobody changes them; whatever is put in
+    /// place meanwhile stays as it is.
     pub(super) fn load(&self, first: ChunkNo, buf: &mut [u8]) -> Result<usize, FileError> {
         let g = self.geometry;
         let start = g.slot_start(first);
-        // Held until all is read: what is in it stays valid as long.
-        let overlay = self.overlay.read();
-        let mut read = self.store()?.read_at(buf, start)?;
-        let Some(journal) = &overlay.journal else {
-            return Ok(read);
-        };
-        for (chunk, patch) in overlay.chunks.range(first..) {
-            let from = to_usize(g.slot_start(*chunk).get() - start.get());
-            let Some(rest) = buf.get_mut(from..) else {
-                break;
+        let end = CipherOff::new(start.get() + to_u64(buf.len()));
+        loop {
+            // Not held over the reading: others have changes to lay over.
+            let (journal, patches, age) = {
+                let overlay = self.overlay.read();
+                let patches = overlay.patches(g, first, end);
+                (overlay.journal.clone(), patches, overlay.age)
             };
-            if rest.is_empty() {
-                break;
-            }
-            let len = match *patch {
-                Patch::Stored { at, len } => {
-                    let len = len.min(rest.len());
-                    if journal.file().read_at(&mut rest[..len], at)? < len {
-                        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-                    }
-                    len
+            let read = self.store()?.read_at(buf, start);
+            let read = match journal {
+                Some(journal) if !patches.is_empty() => {
+                    read.and_then(|read| patch(g, first, buf, read, &journal, &patches))
                 }
-                Patch::Hole => {
-                    let len = g.slot_size().min(rest.len());
-                    rest[..len].fill(0);
-                    len
-                }
+                Some(_) | None => read,
             };
-            if from <= read {
-                read = read.max(from + len);
+            if self.overlay.read().age == age {
+                return Ok(read?);
             }
         }
-        Ok(read)
     }
 
     /// The next chunk from `chunk` on that may hold data, holes being skipped;
@@ -419,6 +431,40 @@ impl File {
             (placed, pending) => placed.or(pending),
         })
     }
+}
+
+/// Lays what the journal has over slots that were read from their place, from
+/// that of `first` on; returns how many bytes there are then.
+fn patch(
+    g: Geometry,
+    first: ChunkNo,
+    buf: &mut [u8],
+    mut read: usize,
+    journal: &JournalFile,
+    patches: &[(ChunkNo, Patch)],
+) -> io::Result<usize> {
+    for &(chunk, patch) in patches {
+        let from = to_usize(g.slot_start(chunk).get() - g.slot_start(first).get());
+        let rest = &mut buf[from..];
+        let len = match patch {
+            Patch::Stored { at, len } => {
+                let len = len.min(rest.len());
+                if journal.file().read_at(&mut rest[..len], at)? < len {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                len
+            }
+            Patch::Hole => {
+                let len = g.slot_size().min(rest.len());
+                rest[..len].fill(0);
+                len
+            }
+        };
+        if from <= read {
+            read = read.max(from + len);
+        }
+    }
+    Ok(read)
 }
 
 /// What of a run is in front of `chunk`, and what is from there on.

@@ -14,19 +14,18 @@ use crate::types::{ChunkNo, CipherOff};
 impl File {
     /// The first change to a sealed file marks it OPEN on the backing.
     pub(super) fn begin_change(&self, need: SparseFlag) -> Result<(), FileError> {
+        if self.is_journalled() {
+            // Nothing is changed in its place.
+            if need == SparseFlag::Sparse {
+                self.sparse.store(true, Ordering::Release);
+            }
+            return Ok(());
+        }
         let mut state = self.state.lock();
         let sparse = match need {
             SparseFlag::Sparse => SparseFlag::Sparse,
             SparseFlag::Dense => state.header.sparse,
         };
-        if self.journal_of(&state).is_some() {
-            // Nothing is changed in its place.
-            if sparse == SparseFlag::Sparse {
-                self.sparse.store(true, Ordering::Release);
-            }
-            state.phase = Phase::Changed;
-            return Ok(());
-        }
         if state.front == Front::Missing {
             self.write_front(&mut state)?;
         }

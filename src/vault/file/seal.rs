@@ -52,7 +52,9 @@ impl File {
             }
             Tracking::Lost => self.declare(state)?,
         }
-        self.settle_down(state);
+        // Whatever went in place so far.
+        state.pending.unsynced = true;
+        self.rely_on_contents(state);
         Ok(())
     }
 

@@ -292,7 +292,9 @@ impl File {
         if holes_made > 0 {
             self.sparse.store(true, Ordering::Release);
         }
-        self.state.lock().empty_slot = None;
+        if plan.size == PlainLen::new(0) {
+            self.state.lock().empty_slot = None;
+        }
         if self.is_journalled() {
             return self.put_in_journal(scratch, &plan, (old, added), holes_made);
         }
