@@ -38,6 +38,9 @@ pub struct Piece {
 /// At most so many bytes are read at once when files are copied.
 const READ_TOGETHER: u64 = 1 << 20;
 
+/// Bytes between two pieces that are read along with them.
+const READ_OVER: u64 = 1 << 14;
+
 impl StoreFile {
     pub(in crate::store) fn new(fd: FileFd) -> Self {
         Self(fd)
@@ -102,59 +105,38 @@ impl StoreFile {
         len: u64,
         to: CipherOff,
     ) -> Result<(), PartialWrite> {
-        let mut buf = Vec::new();
-        let mut done = 0;
-        while done < len {
-            let failed = |written, source| PartialWrite { written, source };
-            let piece = READ_TOGETHER.min(len - done);
-            buf.resize(to_usize(piece), 0);
-            let read = source
-                .0
-                .read_at(&mut buf, from.get() + done)
-                .map_err(|error| failed(done, error))?;
-            if read < buf.len() {
-                return Err(failed(done, io::ErrorKind::UnexpectedEof.into()));
-            }
-            self.0
-                .write_at(&[&buf], to.get() + done)
-                .map_err(|(written, error)| failed(done + written, error))?;
-            done += piece;
-        }
-        Ok(())
+        self.copy_pieces(source, &[Piece { from, to, len }])
     }
 
     /// Copies pieces of another file of the backing, as they are. Pieces near
     /// each other there, in ascending order, are read together.
     ///
     /// # Errors
-    /// As for [`Self::copy_from`]; which pieces went in is not known then.
+    /// As for [`Self::copy_from`].
     pub fn copy_pieces(&self, source: &Self, pieces: &[Piece]) -> Result<(), PartialWrite> {
-        let end = |piece: &Piece| piece.from.get().saturating_add(piece.len);
-        let mut buf = Vec::new();
-        let mut rest = pieces;
-        while let [first, ..] = rest {
-            let start = first.from.get();
-            let near =
-                |piece: &&Piece| piece.from.get() >= start && end(piece) - start <= READ_TOGETHER;
-            let count = rest.iter().take_while(near).count();
-            let (together, others) = rest.split_at(count.max(1));
-            rest = others;
-            let [.., last] = together else { break };
-            if count == 0 {
-                self.copy_from(source, first.from, first.len, first.to)?;
-                continue;
-            }
-            let failed = |source| PartialWrite { written: 0, source };
-            buf.resize(to_usize(end(last) - start), 0);
-            if source.0.read_at(&mut buf, start).map_err(failed)? < buf.len() {
-                return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-            }
-            for piece in together {
-                let from = to_usize(piece.from.get() - start);
-                let bytes = &buf[from..from + to_usize(piece.len)];
+        let mut read = Window::default();
+        let mut written = 0;
+        for (index, piece) in pieces.iter().enumerate() {
+            let mut done = 0;
+            while done < piece.len {
+                let at = piece.from.get() + done;
+                let wanted = READ_TOGETHER.min(piece.len - done);
+                let failed = |source| PartialWrite { written, source };
+                if read.get(at, wanted).is_none() {
+                    read.fill(source, at, reach(at, &pieces[index..]))
+                        .map_err(failed)?;
+                }
+                let bytes = read
+                    .get(at, wanted)
+                    .ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
                 self.0
-                    .write_at(&[bytes], piece.to.get())
-                    .map_err(|(_, source)| failed(source))?;
+                    .write_at(&[bytes], piece.to.get() + done)
+                    .map_err(|(some, source)| PartialWrite {
+                        written: written + some,
+                        source,
+                    })?;
+                done += wanted;
+                written += wanted;
             }
         }
         Ok(())
@@ -287,6 +269,47 @@ impl StoreFile {
     pub fn try_lock(&self) -> io::Result<FileLock> {
         self.0.try_lock()
     }
+}
+
+/// Bytes of a file that were read at once.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Reads `start..end`, or what there is of it.
+    fn fill(&mut self, source: &StoreFile, start: u64, end: u64) -> io::Result<()> {
+        self.start = start;
+        self.bytes.resize(to_usize(end - start), 0);
+        let read = source.0.read_at(&mut self.bytes, start)?;
+        self.bytes.truncate(read);
+        Ok(())
+    }
+
+    fn get(&self, at: u64, len: u64) -> Option<&[u8]> {
+        let from = to_usize(at.checked_sub(self.start)?);
+        self.bytes.get(from..from.checked_add(to_usize(len))?)
+    }
+}
+
+/// How far to read from `at` on, which is in the first of `pieces`: over those
+/// that follow near by, but not too far.
+fn reach(at: u64, pieces: &[Piece]) -> u64 {
+    let most = at + READ_TOGETHER;
+    let mut end = at;
+    for piece in pieces {
+        let (from, to) = (piece.from.get(), piece.from.get() + piece.len);
+        if to < end || from >= most || from > end.max(at) + READ_OVER {
+            break;
+        }
+        end = to.min(most);
+        if end == most {
+            break;
+        }
+    }
+    end
 }
 
 fn to_usize(len: u64) -> usize {
