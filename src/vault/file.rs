@@ -555,15 +555,6 @@ impl File {
         (state.phase == Phase::Changed).then(|| state.last_change.elapsed())
     }
 
-    /// Whether changes are in the journal and not in their place, and for how
-    /// long the first of them.
-    #[must_use]
-    pub fn in_journal_for(&self) -> Option<Duration> {
-        let state = self.state.lock();
-        let since = state.pending.nr.map(|_| state.pending.since.elapsed());
-        since.filter(|_| state.phase == Phase::Changed)
-    }
-
     /// One log line for each damaged chunk of this open file.
     fn report(&self, chunk: ChunkNo) {
         if self.reported.lock().insert(chunk) {

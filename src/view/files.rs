@@ -196,7 +196,21 @@ impl View {
         }
         *node.seen.lock() = Some(Seen::of(&stat));
         let cached = node.cached.lock().take();
-        let opened = match how.truncate {
+        // Of a file that a power cut left without its first bytes nothing can be
+        // read; who wants to write may begin it anew, as if it had gone.
+        let interrupted = stat.size == 0 && how.truncate == Truncate::Keep && writes;
+        if interrupted {
+            tracing::warn!(
+                ino = node.ino.get(),
+                "an empty file, whose creation was interrupted, begins anew"
+            );
+        }
+        let truncate = if interrupted {
+            Truncate::ToZero
+        } else {
+            how.truncate
+        };
+        let opened = match truncate {
             Truncate::Keep => File::open(&self.vault, store),
             Truncate::ToZero => {
                 let (_, dir) = self.place_of(node)?;
@@ -208,7 +222,7 @@ impl View {
         if standing == Standing::Unsealed {
             self.counters.unsealed_met.fetch_add(1, Ordering::Relaxed);
         }
-        if self.options.strictness == Strictness::Strict && how.truncate == Truncate::Keep {
+        if self.options.strictness == Strictness::Strict && truncate == Truncate::Keep {
             file.verify_seal().map_err(|error| self.noted(error))?;
         }
         // Size and mtime may be the same and the bytes others all the same.

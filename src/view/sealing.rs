@@ -23,9 +23,9 @@ use crate::vault::journal::Journal;
 /// How long a file that is open for writing must have rested before it is sealed.
 pub const IDLE_BEFORE_SEAL: Duration = Duration::from_secs(10);
 
-/// How long the changes of a closed file stay in the journal: whoever opens it
-/// again and again, as a shell does with `>>`, waits for one flush a second.
-pub const CLOSED_BEFORE_SEAL: Duration = Duration::from_secs(1);
+/// How long the header of a file says that its slots are about to be replaced
+/// before they are: what was being copied is whole by then.
+pub const ANNOUNCED_BEFORE_CHANGE: Duration = Duration::from_millis(900);
 
 /// Flushes of so many files are asked for at once: the backing's file system
 /// makes one of them.
@@ -36,7 +36,8 @@ const FLUSHES_AT_ONCE: usize = 8;
 enum Due {
     /// All.
     Now,
-    /// Those that nobody changed for so long, and the closed ones.
+    /// Those that nobody changed for so long, and the closed ones; if the journal
+    /// has changes of them, in two rounds.
     Idle(Duration),
 }
 
@@ -47,13 +48,7 @@ impl Due {
         };
         match self {
             Self::Now => true,
-            Self::Idle(idle) => {
-                let closed = open.writers == 0
-                    && file
-                        .in_journal_for()
-                        .is_none_or(|since| since >= CLOSED_BEFORE_SEAL.min(idle));
-                closed || rested >= idle
-            }
+            Self::Idle(idle) => open.writers == 0 || rested >= idle || file.is_announced(),
         }
     }
 }
@@ -75,7 +70,7 @@ impl View {
         if open.writers > 0 {
             return;
         }
-        let may_wait = node.link().is_some() && file.in_journal_for().is_some();
+        let may_wait = node.link().is_some() && file.is_in_journal();
         if may_wait || (file.is_writable() && self.finish(node, file).is_err()) {
             // Kept, with its changes accounted for.
             return;
@@ -146,10 +141,14 @@ impl View {
     }
 
     /// Seals every file that nobody changed for `idle`, and those that were
-    /// closed a moment ago. To be called about once a second.
+    /// closed; all if that is zero. To be called about once a second.
     pub fn seal_idle(&self, idle: Duration) {
         // What fails is logged and counted, and tried again next time.
-        let _ = self.seal_where(Due::Idle(idle));
+        let _ = self.seal_where(if idle.is_zero() {
+            Due::Now
+        } else {
+            Due::Idle(idle)
+        });
         self.relieve_journal(Journal::is_gone);
         if let Some(journal) = self.vault.journal() {
             journal.tidy(idle);
@@ -236,6 +235,12 @@ impl View {
             return Ok(());
         };
         if !due.includes(&open, &file) {
+            return Ok(());
+        }
+        if let Due::Idle(_) = due
+            && file.announce_change()? < ANNOUNCED_BEFORE_CHANGE
+        {
+            // The next round puts it in place.
             return Ok(());
         }
         self.finish(node, &file)?;

@@ -1,7 +1,7 @@
 //! The same through the kernel: what programs get from a mount.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 
 use crate::filled::{cut, flip};
@@ -36,6 +36,21 @@ fn a_damaged_chunk_is_an_error_in_a_mount_and_its_neighbours_read_right() {
     victim.mounted(&["--strict"], |m| {
         assert!(is_eio(&fs::read(m.join("letter")).unwrap_err()));
     });
+}
+
+#[test]
+fn an_emptied_file_is_an_error_to_readers_and_begins_anew_for_writers() {
+    let victim = Victim::new();
+    cut(&victim.at("letter"), 0);
+    victim.mounted(&[], |m| {
+        let letter = m.join("letter");
+        assert!(is_eio(&fs::read(&letter).unwrap_err()));
+        let mut file = OpenOptions::new().append(true).open(&letter).unwrap();
+        file.write_all(b"anew").unwrap();
+        drop(file);
+        assert_eq!(fs::read(&letter).unwrap(), b"anew");
+    });
+    victim.check_finds(&[]);
 }
 
 #[test]

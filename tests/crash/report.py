@@ -17,8 +17,10 @@ class Outcome:
     def __init__(self):
         # Bytes that an fsync had promised and that are gone, unreadable ones included.
         self.lost = []
-        # What gives an error when it is read, promised or not.
+        # What gives an error when it is read.
         self.unreadable = []
+        # New files that no fsync had promised and that give an error: by path, which.
+        self.never_synced = {}
         # Contents that nobody ever wrote there.
         self.wrong = []
         # What `check` finds beyond files left open.
@@ -48,7 +50,7 @@ class Tally:
         counts["acknowledged"] += acknowledged
         for kind in ("lost", "unreadable", "wrong", "findings"):
             counts[kind] += bool(getattr(outcome, kind))
-        counts["only_new_unreadable"] += bool(outcome.unreadable and not outcome.lost)
+        counts["only_new_unreadable"] += bool(outcome.never_synced)
         counts["noted"] += bool(outcome.notes)
         for kind in outcome.notes + [text.split(" ")[0] for text in outcome.findings]:
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
@@ -96,7 +98,7 @@ def table(heads, rows):
 
 def tallies_table(tallies):
     labels = list(tallies[0].labels)
-    heads = labels + ["runs", "acknowledged", "lost fsynced bytes", "unreadable", "of these only what was never fsynced", "contents nobody wrote", "check findings", "files left open"]
+    heads = labels + ["runs", "acknowledged", "lost fsynced bytes", "unreadable", "never fsynced and unreadable", "contents nobody wrote", "check findings", "files left open"]
     counted = ("runs", "acknowledged", "lost", "unreadable", "only_new_unreadable", "wrong", "findings", "noted")
     rows = [[*(tally.labels[label] for label in labels), *(tally.counts[name] for name in counted)] for tally in tallies]
     return table([head.replace("_", " ") for head in heads], rows)

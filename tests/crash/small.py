@@ -39,9 +39,12 @@ def judge_new(name, path, wholes, outcome, promised):
     try:
         seen = path.read_bytes()
     except OSError as error:
-        outcome.unreadable.append(f"{name}: {error.strerror}")
+        text = f"{name}: {error.strerror}"
         if promised:
-            outcome.lost.append(f"{name}: {error.strerror}")
+            outcome.unreadable.append(text)
+            outcome.lost.append(text)
+        else:
+            outcome.never_synced[path] = text
         return
     if promised:
         if seen not in wholes:

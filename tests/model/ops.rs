@@ -30,6 +30,8 @@ pub(crate) enum Op {
     WriteHeld(Size, Size, u8),
     ReadHeld(Size, Size),
     Release,
+    /// The first of the two rounds in which that is done.
+    AnnounceIdle,
     SealIdle,
     Remount,
 }
@@ -114,6 +116,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (size(), size(), any::<u8>()).prop_map(|(at, len, s)| Op::WriteHeld(at, len, s)),
         2 => (size(), size()).prop_map(|(at, len)| Op::ReadHeld(at, len)),
         1 => Just(Op::Release),
+        1 => Just(Op::AnnounceIdle),
         1 => Just(Op::SealIdle),
         2 => Just(Op::Remount),
     ]

@@ -229,7 +229,7 @@ impl Reference {
                 return Ok(Some(read(held, at.get(chunk), len.get(chunk))));
             }
             Op::Release | Op::Remount => self.held = None,
-            Op::SealIdle => {}
+            Op::AnnounceIdle | Op::SealIdle => {}
         }
         Ok(None)
     }

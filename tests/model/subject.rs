@@ -345,6 +345,7 @@ impl Subject {
                 return self.read(fh, at.get(chunk), len.get(chunk)).map(Some);
             }
             Op::Release => self.let_go(),
+            Op::AnnounceIdle => view.seal_idle(Duration::from_nanos(1)),
             Op::SealIdle => view.seal_idle(Duration::ZERO),
             Op::Remount => self.remount(),
         }

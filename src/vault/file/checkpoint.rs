@@ -1,10 +1,11 @@
 //! What the journal has of a file, put in its place. DURABILITY.md.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::journalled::{Mode, Overlay, Patch};
 use super::write::to_u64;
-use super::{End, File, FileError, State, Tracking};
+use super::{End, File, FileError, Phase, State, Tracking};
 use crate::codec::geometry::Geometry;
 use crate::codec::header::{Header, OpenFlag, SparseFlag};
 use crate::store::StoreFile;
@@ -33,8 +34,50 @@ impl File {
         state.pending.unsynced = false;
         self.overlay.write().clear();
         state.pending.nr = None;
+        state.pending.announced = None;
         journal.leave(nr);
         Ok(())
+    }
+
+    /// Whether changes are in the journal and not in their place.
+    #[must_use]
+    pub fn is_in_journal(&self) -> bool {
+        let state = self.state.lock();
+        state.pending.nr.is_some() && state.phase == Phase::Changed
+    }
+
+    /// Whether the header in place says that they are about to be put there.
+    #[must_use]
+    pub fn is_announced(&self) -> bool {
+        self.state.lock().pending.announced.is_some()
+    }
+
+    /// Says in the header that the file is about to change, and returns for how
+    /// long it has said so. Whoever began to copy the file before has what it
+    /// was, whole, if only its slots are left alone for so long; whoever begins
+    /// later copies a header that says OPEN.
+    ///
+    /// # Errors
+    /// The backing's.
+    pub fn announce_change(&self) -> Result<Duration, FileError> {
+        let mut state = self.state.lock();
+        let replaces = !self.overlay.read().chunks.is_empty() || state.pending.cut;
+        let (Some(journal), Some(_), true) = (&self.journal, state.pending.nr, replaces) else {
+            return Ok(Duration::MAX);
+        };
+        if let Some(since) = state.pending.announced {
+            return Ok(since.elapsed());
+        }
+        // Nothing that was safe may be found OPEN without what explains it.
+        journal.sync(state.pending.sequence)?;
+        // Of the same generation: replay knows by it that no slot was touched.
+        let open = Header {
+            open: OpenFlag::Open,
+            ..state.header
+        };
+        self.replace_header(&mut state, open)?;
+        state.pending.announced = Some(Instant::now());
+        Ok(Duration::ZERO)
     }
 
     fn write_in_place(&self, state: &mut State, writer: &StoreFile) -> Result<(), FileError> {
@@ -117,6 +160,7 @@ impl File {
     pub(super) fn forget_pending(&self, state: &mut State) {
         if let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr.take()) {
             self.overlay.write().clear();
+            state.pending.announced = None;
             journal.leave(nr);
         }
     }

@@ -46,8 +46,8 @@ pub(super) struct Pending {
     /// The file's number in the journal, from its first change to the
     /// checkpoint.
     pub(super) nr: Option<u64>,
-    /// When that began.
-    pub(super) since: Instant,
+    /// Since when the header in place says that the file is about to change.
+    pub(super) announced: Option<Instant>,
     /// Of the newest change.
     pub(super) generation: u64,
     /// Where the newest change is in the order of records.
@@ -66,7 +66,7 @@ impl Pending {
     pub(super) fn new(header: &Header, free_from: ChunkNo) -> Self {
         Self {
             nr: None,
-            since: Instant::now(),
+            announced: None,
             told: None,
             generation: header.generation,
             sequence: 0,
@@ -327,7 +327,6 @@ impl File {
             }
         }
         state.pending.nr = Some(nr);
-        state.pending.since = Instant::now();
         // Sync clients go by it: what comes from elsewhere meanwhile is a
         // conflict, and not simply newer.
         match self.store()?.set_times(SetTime::Omit, SetTime::Now) {

@@ -253,7 +253,12 @@ impl<'a> Teller<'a> {
         let length = self.file.stat()?.size;
         let whole = self.newest_whole()?;
         let newest = whole.is_some_and(|(count, _)| count == self.story.changes.len());
-        let untouched = found == Some(self.story.base);
+        let base = self.story.base;
+        let announced = Some(Header {
+            open: OpenFlag::Open,
+            ..base
+        });
+        let untouched = found == Some(base) || found == announced;
         if !newest && !untouched {
             // Further than what is left of the journal: never back.
             let sealed = found.is_some_and(|header| header.open == OpenFlag::Closed);
@@ -261,16 +266,21 @@ impl<'a> Teller<'a> {
         }
         let Some((count, header)) = whole else {
             // Nothing of it counts: what stands behind the end is void.
-            let end = self.g.cipher_len(self.story.base.size);
-            if let Some(end) = end
-                && self.story.base.open == OpenFlag::Closed
-                && length > end.get()
-            {
-                self.file.truncate(end)?;
-                self.file.sync_all()?;
-                return Ok(Told::Changed);
+            let end = self.g.cipher_len(base.size);
+            let Some(end) = end.filter(|_| base.open == OpenFlag::Closed) else {
+                return Ok(Told::Settled);
+            };
+            if length <= end.get() && found == Some(base) {
+                return Ok(Told::Settled);
             }
-            return Ok(Told::Settled);
+            if length > end.get() {
+                self.file.truncate(end)?;
+            }
+            if found != Some(base) {
+                self.put_header(&base)?;
+            }
+            self.file.sync_all()?;
+            return Ok(Told::Changed);
         };
         let latest = self.latest(count);
         let mut work = Vec::new();

@@ -13,6 +13,8 @@ pub(super) enum Op {
     Punch(usize, usize),
     Zero(usize, usize),
     Sync,
+    /// What comes a second before a seal that nobody waits for.
+    Announce,
     Seal,
 }
 
@@ -33,6 +35,7 @@ pub(super) fn apply(file: &File, op: Op, seed: usize) -> Result<(), FileError> {
         Op::Punch(at, count) => file.punch_hole(off(at), wide(count)),
         Op::Zero(at, count) => file.zero_range(off(at), wide(count), SizeRule::Grow),
         Op::Sync => file.sync(),
+        Op::Announce => file.announce_change().map(drop),
         Op::Seal => file.seal(),
     }
 }
@@ -50,13 +53,13 @@ pub(super) fn imagine(plain: &mut Vec<u8>, op: Op, seed: usize) {
             plain.resize(plain.len().max(at + count), 0);
             plain[at..at + count].fill(0);
         }
-        Op::Sync | Op::Seal => {}
+        Op::Sync | Op::Announce | Op::Seal => {}
     }
 }
 
 /// Sequences in which every kind of change meets what stands in the journal.
 pub(super) fn sequences() -> Vec<Vec<Op>> {
-    use Op::{Punch, Seal, SetLen, Sync, Write, Zero};
+    use Op::{Announce, Punch, Seal, SetLen, Sync, Write, Zero};
     let end = 5 * C + 100;
     vec![
         vec![Write(10, 50)],
@@ -73,6 +76,33 @@ pub(super) fn sequences() -> Vec<Vec<Op>> {
         vec![Punch(C, 3 * C), Write(2 * C + 5, 10), Seal],
         vec![Punch(10, end), Seal, Write(C, C), Sync],
         vec![Write(C, C), Punch(0, 4 * C), Zero(4 * C, 3 * C), Seal],
+        vec![Write(10, 50), Announce, Write(C, 20), Seal],
+        vec![Write(0, 2 * C), Sync, Announce, Write(end, C), Seal],
+        vec![
+            Write(C, 9),
+            Announce,
+            SetLen(3 * C),
+            Announce,
+            Seal,
+            Announce,
+        ],
+        vec![
+            SetLen(C),
+            Announce,
+            SetLen(4 * C),
+            Write(5, 5),
+            Announce,
+            Seal,
+        ],
+        vec![
+            Write(3, 9),
+            Announce,
+            Punch(C, 2 * C),
+            Sync,
+            Seal,
+            Write(3, 9),
+        ],
+        vec![Write(3, 9), Announce, SetLen(0), Write(0, 5), Announce],
         vec![SetLen(0)],
         vec![Write(0, C), SetLen(0), Write(0, 2 * C + 5), Seal],
         vec![SetLen(0), Write(5, 10), Sync, Write(7, 3), Seal, SetLen(0)],
