@@ -55,14 +55,19 @@ impl File {
     /// Says in the header that the file is about to change, and returns for how
     /// long it has said so. Whoever began to copy the file before has what it
     /// was, whole, if only its slots are left alone for so long; whoever begins
-    /// later copies a header that says OPEN.
+    /// later copies a header that says OPEN. A file with slots behind its end is
+    /// not announced.
     ///
     /// # Errors
     /// The backing's.
     pub fn announce_change(&self) -> Result<Duration, FileError> {
         let mut state = self.state.lock();
         let replaces = !self.overlay.read().chunks.is_empty() || state.pending.cut;
-        let (Some(journal), Some(_), true) = (&self.journal, state.pending.nr, replaces) else {
+        // OPEN, it would seem to reach as far as its slots, and the last that
+        // counts so far is a short one.
+        let grew = state.pending.free_from > self.geometry.last_chunk(state.header.size).next();
+        let due = replaces && !grew;
+        let (Some(journal), Some(_), true) = (&self.journal, state.pending.nr, due) else {
             return Ok(Duration::MAX);
         };
         if let Some(since) = state.pending.announced {
