@@ -23,6 +23,8 @@ LINE = 64
 # Names that both devices use, in both forms.
 FILES = ["alpha.txt", "beta", "gamma.odt", "d" * 127, "e" * 128, "f" * 180 + ".tar.gz", "g" * 255]
 DIRECTORIES = ["one", "two.d", "h" * 140, "i" * 255]
+# No directory lies deeper: paths must stay below PATH_MAX, also those of ciphertext.
+DEEPEST = 7
 # Beyond this many entries a device removes more than it makes.
 ENOUGH = 150
 
@@ -156,9 +158,10 @@ class Actor(threading.Thread):
         tail = self.random.choice(["", ".txt", "x" * 110, "y" * 180, "z" * 230])
         return f"{self.device.name}-{self.unique:05d}{tail}"
 
-    def place(self, shared, share):
-        """A path in some directory, under a name of both devices or one of its own."""
-        directory = self.random.choice(self.directories)
+    def place(self, shared, share, height=0):
+        """A path in some directory, under a name of both devices or one of its own, for
+        something that is so many directories high."""
+        directory = self.random.choice([path for path in self.directories if path.count("/") + height < DEEPEST])
         name = self.random.choice(shared) if self.random.random() < share else self.fresh_name()
         self.details.append(f"{directory}/{name}")
         return self.top / directory / name
@@ -244,11 +247,14 @@ class Actor(threading.Thread):
         os.rename(path, target)
 
     def rename_directory(self):
-        path = self.pick(self.directories[1:])
-        os.rename(path, self.place(DIRECTORIES, 0.5))
+        path = self.random.choice(self.directories[1:])
+        self.details.append(path)
+        below = [each.count("/") for each in self.directories if each.startswith(f"{path}/")]
+        height = max(below, default=path.count("/")) - path.count("/") + 1
+        os.rename(self.top / path, self.place(DIRECTORIES, 0.5, height))
 
     def make_directory(self):
-        os.mkdir(self.place(DIRECTORIES, 0.6))
+        os.mkdir(self.place(DIRECTORIES, 0.6, 1))
 
     def remove_file(self):
         path = self.pick(self.files + self.links)
