@@ -26,6 +26,7 @@ pub mod daemon;
 pub mod holders;
 pub mod launch;
 pub mod point;
+pub mod statistics;
 pub mod table;
 pub mod unmount;
 mod watch;

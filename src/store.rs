@@ -230,6 +230,24 @@ impl StoreDir {
         self.dir.create_file(name, mode).map(StoreFile::new)
     }
 
+    /// Creates a regular file that has no name yet, open for reading and writing;
+    /// `None` where the backing has no such files.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn create_unnamed(&self, mode: u32) -> io::Result<Option<StoreFile>> {
+        Ok(self.dir.create_unnamed(mode)?.map(StoreFile::new))
+    }
+
+    /// Gives a file of [`Self::create_unnamed`] its name.
+    ///
+    /// # Errors
+    /// What the backing says; `EEXIST` if anything has that name.
+    pub fn give_name(&self, file: &StoreFile, name: &CipherName) -> io::Result<()> {
+        let name = self.with_side(name)?;
+        self.dir.give_name(file.fd(), name)
+    }
+
     /// Creates an empty directory.
     ///
     /// # Errors

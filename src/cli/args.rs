@@ -296,10 +296,14 @@ pub struct CheckArgs {
 #[command(after_long_help = "\
 Examples:
   keepfs status
-  keepfs status --json ~/open | jq .mounts[0].open_for_writing")]
+  keepfs status --json ~/open | jq .mounts[0].open_for_writing
+  keepfs status --stats ~/open      what the kernel asked for, and how long it took")]
 pub struct StatusArgs {
     /// Show this mount only
     pub mountpoint: Option<PathBuf>,
+    /// Also show how many requests of each kind came, and how long they took
+    #[arg(long)]
+    pub stats: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

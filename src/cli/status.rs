@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::args::StatusArgs;
 use crate::mount::control::{self, ControlError, Status};
+use crate::mount::statistics::Statistics;
 use crate::mount::table::{self, MountEntry, printable};
 use crate::mount::unmount;
 use crate::sys::mount::is_dead;
@@ -35,12 +37,15 @@ struct Mount {
     undecryptable_names: Option<u64>,
     failed_seals: Option<u64>,
     version: Option<String>,
+    /// Only with `--stats`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statistics: Option<Statistics>,
     #[serde(skip)]
     trouble: Option<String>,
 }
 
 impl Mount {
-    fn ask(entry: &MountEntry) -> Self {
+    fn ask(entry: &MountEntry, words: &StatusArgs) -> Self {
         let (status, trouble) = match control::status(entry) {
             Ok(status) => (Some(status), None),
             Err(error) => (None, Some(error)),
@@ -69,6 +74,10 @@ impl Mount {
             undecryptable_names: field(|status| status.undecryptable_names),
             failed_seals: field(|status| status.failed_seals),
             version: status.as_ref().map(|status| status.version.clone()),
+            statistics: status
+                .as_ref()
+                .filter(|_| words.stats)
+                .and_then(|_| control::statistics(entry).ok()),
             vault: status.map(|status| status.vault),
             trouble,
         }
@@ -108,7 +117,60 @@ impl Mount {
                 line(name, &value.to_string());
             }
         }
+        if let Some(statistics) = &self.statistics {
+            text.push('\n');
+            text.push_str(&requests(statistics));
+        }
         text
+    }
+}
+
+/// A table of the requests, the most time-consuming first.
+fn requests(statistics: &Statistics) -> String {
+    let mut text = format!(
+        "  {:<17}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}\n",
+        "request", "count", "time", "mean", "half <", "99% <", "99.9% <"
+    );
+    let mut operations: Vec<_> = statistics.operations.iter().collect();
+    operations.sort_by_key(|one| std::cmp::Reverse(one.total_ns));
+    let shown = |time: Option<Duration>| time.map_or_else(|| "-".to_owned(), brief);
+    for one in operations {
+        writeln!(
+            text,
+            "  {:<17}{:>12}{:>12}{:>10}{:>10}{:>10}{:>10}",
+            one.name,
+            one.count,
+            brief(Duration::from_nanos(one.total_ns)),
+            shown(one.mean()),
+            shown(one.below(500)),
+            shown(one.below(990)),
+            shown(one.below(999)),
+        )
+        .expect("a String takes everything");
+    }
+    writeln!(
+        text,
+        "  {} lookups found nothing, {} requests were refused",
+        statistics.negative_lookups, statistics.refused
+    )
+    .expect("a String takes everything");
+    text
+}
+
+/// A time in three digits.
+fn brief(time: Duration) -> String {
+    let ns = time.as_nanos();
+    let (value, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (ns / 10, "us"),
+        1_000_000..1_000_000_000 => (ns / 10_000, "ms"),
+        1_000_000_000.. => (ns / 10_000_000, "s"),
+    };
+    // Hundredths of the unit.
+    match value {
+        0..1_000 => format!("{}.{:02} {unit}", value / 100, value % 100),
+        1_000..10_000 => format!("{}.{} {unit}", value / 100, value % 100 / 10),
+        10_000.. => format!("{} {unit}", value / 100),
     }
 }
 
@@ -120,7 +182,7 @@ impl Mount {
 pub fn run(words: &StatusArgs) -> anyhow::Result<()> {
     let mounts: Vec<Mount> = find(words.mountpoint.as_deref())?
         .iter()
-        .map(Mount::ask)
+        .map(|entry| Mount::ask(entry, words))
         .collect();
     if words.json {
         return super::print_json(&Report { mounts });
@@ -168,6 +230,22 @@ pub(super) fn utc(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_shown_in_three_digits() {
+        for (ns, text) in [
+            (0, "0 ns"),
+            (999, "999 ns"),
+            (1_000, "1.00 us"),
+            (12_345, "12.3 us"),
+            (999_999, "999 us"),
+            (1_048_576, "1.04 ms"),
+            (61_000_000_000, "61.0 s"),
+            (3_600_000_000_000, "3600 s"),
+        ] {
+            assert_eq!(brief(Duration::from_nanos(ns)), text);
+        }
+    }
 
     #[test]
     fn times_are_shown_in_utc() {

@@ -1,12 +1,22 @@
-//! How many requests of each kind the kernel sent; what `status` shows.
+//! How many requests of each kind the kernel sent and how long they took; what
+//! `status` shows. Always on: three relaxed additions and two readings of the
+//! clock a request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// One kind of request: its name, fit for a log, and how often it came.
+/// Times are told apart by powers of two of microseconds, up to 8 seconds and
+/// above.
+const BUCKETS: usize = 25;
+
+/// One kind of request: its name, fit for a log, how often it came, and how
+/// long it took from being decoded to having an answer.
 #[derive(Debug)]
 pub struct Counter {
     name: &'static str,
     hits: AtomicU64,
+    total_ns: AtomicU64,
+    buckets: [AtomicU64; BUCKETS],
 }
 
 impl Counter {
@@ -14,6 +24,8 @@ impl Counter {
         Self {
             name,
             hits: AtomicU64::new(0),
+            total_ns: AtomicU64::new(0),
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
         }
     }
 
@@ -29,8 +41,30 @@ impl Counter {
         self.hits.load(Ordering::Relaxed)
     }
 
+    /// What all of them took together, in nanoseconds.
+    #[must_use]
+    pub fn total_ns(&self) -> u64 {
+        self.total_ns.load(Ordering::Relaxed)
+    }
+
+    /// How many took less than 1, 2, 4, 8, ... microseconds, but not less than
+    /// half of that; in the last, those that took longer than any.
+    #[must_use]
+    pub fn under_us(&self) -> Vec<u64> {
+        let load = |bucket: &AtomicU64| bucket.load(Ordering::Relaxed);
+        self.buckets.iter().map(load).collect()
+    }
+
     pub(super) fn hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn took(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.total_ns.fetch_add(ns, Ordering::Relaxed);
+        let bits = u64::BITS - (ns / 1000).leading_zeros();
+        let bucket = usize::try_from(bits).map_or(BUCKETS - 1, |bits| bits.min(BUCKETS - 1));
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -54,6 +88,11 @@ macro_rules! counters {
             pub fn iter(&self) -> impl Iterator<Item = &Counter> {
                 [$(&self.$name,)*].into_iter()
             }
+
+            /// Those of requests; the others count what became of them.
+            pub fn requests(&self) -> impl Iterator<Item = &Counter> {
+                self.iter().filter(|counter| !OUTCOMES.contains(&counter.name()))
+            }
         }
     };
 }
@@ -67,7 +106,16 @@ counters! {
     refused panicked
 }
 
+/// What is counted of requests that are counted under their own names, too.
+const OUTCOMES: [&str; 3] = ["negative", "refused", "panicked"];
+
 impl Counters {
+    /// Lookups that found nothing.
+    #[must_use]
+    pub fn negative(&self) -> u64 {
+        self.negative.hits()
+    }
+
     /// Requests that ended in an error, other than a name that does not exist.
     #[must_use]
     pub fn refused(&self) -> u64 {
@@ -104,5 +152,19 @@ mod tests {
             .collect();
         assert_eq!(seen, [("read", 2), ("panicked", 1)]);
         assert_eq!((counters.refused(), counters.panicked()), (0, 1));
+        assert!(counters.requests().all(|c| c.name() != "panicked"));
+    }
+
+    #[test]
+    fn times_fall_between_powers_of_two() {
+        let counters = Counters::new();
+        for (ns, bucket) in [(0, 0), (999, 0), (1000, 1), (1999, 1), (2000, 2), (8000, 4)] {
+            let before = counters.read.under_us()[bucket];
+            counters.read.took(Duration::from_nanos(ns));
+            assert_eq!(counters.read.under_us()[bucket], before + 1, "{ns} ns");
+        }
+        counters.read.took(Duration::from_secs(3600));
+        assert_eq!(counters.read.under_us().last(), Some(&1));
+        assert_eq!(counters.read.total_ns(), 3_600_000_013_998);
     }
 }

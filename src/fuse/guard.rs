@@ -1,6 +1,7 @@
 //! Runs a request so that a defect costs that request alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use fuser::Errno;
 
@@ -18,6 +19,7 @@ pub(super) fn guarded<T>(
     work: impl FnOnce() -> Result<T, Refusal>,
 ) -> Result<T, Errno> {
     counter.hit();
+    let began = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_panic| {
         counters.panicked.hit();
         tracing::error!(
@@ -26,6 +28,7 @@ pub(super) fn guarded<T>(
         );
         Err(BadRequest::Panicked.into())
     });
+    counter.took(began.elapsed());
     outcome.map_err(|refusal| {
         if !matches!(refusal, Refusal::View(FsError::NotFound)) {
             counters.refused.hit();

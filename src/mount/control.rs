@@ -2,8 +2,8 @@
 //! end. Each mount has one, named after the mount's device number, in a
 //! directory that only the mounting user can enter.
 //!
-//! A client sends one line, `status` or `outcome`; the daemon
-//! answers with one line of JSON, the second question only when all is over.
+//! A client sends one line, `status`, `statistics` or `outcome`; the daemon
+//! answers with one line of JSON, the last question only when all is over.
 
 use std::fs::DirBuilder;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,11 +16,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::statistics::Statistics;
 use super::table::MountEntry;
 use crate::sys::process::{self, Process, Waited};
 
 /// Asks for the [`Status`].
 const ASK_STATUS: &str = "status";
+/// Asks for the [`Statistics`].
+const ASK_STATISTICS: &str = "statistics";
 /// Asks for the [`Outcome`], once there is one.
 const ASK_OUTCOME: &str = "outcome";
 /// How long a peer may keep the other waiting for a line it has at hand.
@@ -132,14 +135,15 @@ struct Shared {
 }
 
 impl Server {
-    /// Starts to answer for the mount with this device number; `status` is
-    /// called for each question.
+    /// Starts to answer for the mount with this device number; `status` and
+    /// `statistics` are called for each question.
     ///
     /// # Errors
     /// The last reason why no place would take the socket.
     pub fn start(
         device: (u32, u32),
         status: impl Fn() -> Status + Send + 'static,
+        statistics: impl Fn() -> Statistics + Send + 'static,
     ) -> io::Result<Self> {
         let (listener, socket) = listen(&socket_name(device))?;
         let shared = Arc::new(Mutex::new(Shared::default()));
@@ -149,7 +153,7 @@ impl Server {
             .spawn(move || {
                 for client in listener.incoming().flatten() {
                     // A client that is gone or talks nonsense is its own affair.
-                    if let Err(error) = answer(client, &status, &theirs) {
+                    if let Err(error) = answer(client, &status, &statistics, &theirs) {
                         tracing::debug!(%error, "a question over the control socket failed");
                     }
                 }
@@ -262,6 +266,7 @@ fn sweep(place: &Path) {
 fn answer(
     mut client: UnixStream,
     status: &impl Fn() -> Status,
+    statistics: &impl Fn() -> Statistics,
     shared: &Mutex<Shared>,
 ) -> io::Result<()> {
     let peer = process::peer(&client)?;
@@ -274,6 +279,7 @@ fn answer(
     BufReader::new((&client).take(LINE_MAX)).read_line(&mut question)?;
     match question.trim_end() {
         ASK_STATUS => write_line(&mut client, &status()),
+        ASK_STATISTICS => write_line(&mut client, &statistics()),
         ASK_OUTCOME => {
             let mut shared = shared.lock();
             match &shared.outcome {
@@ -354,6 +360,15 @@ pub fn status(entry: &MountEntry) -> Result<Status, ControlError> {
         pid: connection.pid,
         ..status
     })
+}
+
+/// What the daemon of the mount `entry` says of the requests it served.
+///
+/// # Errors
+/// [`ControlError`]; an older daemon knows no answer.
+pub fn statistics(entry: &MountEntry) -> Result<Statistics, ControlError> {
+    let line = Connection::open(entry, ASK_STATISTICS)?.read_line()?;
+    serde_json::from_str(&line).map_err(|_| ControlError::Garbled)
 }
 
 /// Waits for the end of a daemon; made before the mount is taken off.
@@ -485,7 +500,7 @@ mod tests {
         let status = || -> Status { panic!("nobody asked for the status") };
         let (early, early_server) = UnixStream::pair().unwrap();
         (&early).write_all(b"outcome\n").unwrap();
-        answer(early_server, &status, &shared).unwrap();
+        answer(early_server, &status, &Statistics::default, &shared).unwrap();
         let server = Server {
             socket: Socket {
                 path: "/nonexistent".into(),
@@ -496,7 +511,7 @@ mod tests {
         server.finish(&Outcome::NotSaved("disk full".to_owned()));
         let (late, late_server) = UnixStream::pair().unwrap();
         (&late).write_all(b"outcome\n").unwrap();
-        answer(late_server, &status, &shared).unwrap();
+        answer(late_server, &status, &Statistics::default, &shared).unwrap();
         let (mut heard_early, mut heard_late) = (String::new(), String::new());
         (&early).read_to_string(&mut heard_early).unwrap();
         (&late).read_to_string(&mut heard_late).unwrap();

@@ -16,12 +16,14 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::control::{Outcome, Server, Status};
+use super::statistics::Statistics;
 use super::table::{self, printable};
 use super::unmount::detach;
 use super::watch::WatchThread;
 use super::{MountPlan, Overwrites, Trust, Writes, holders};
 use crate::codec::kdf::KdfCaps;
 use crate::codec::vault::Credential;
+use crate::fuse::counters::Counters;
 use crate::fuse::session::{Session, SessionError, SessionOptions, Writeback};
 use crate::sys::mount::{self as sys, Detach, MountError, MountRequest};
 use crate::sys::process::{self, EndSignals, Privilege};
@@ -133,7 +135,7 @@ pub fn serve(
     };
     let mounted = Mounted::new(plan.point.clone());
     mounted.widen_read_ahead();
-    let server = mounted.answer_questions(plan, &view);
+    let server = mounted.answer_questions(plan, &view, session.counters());
     let idle = IdleThread::start(Arc::clone(&view));
     mounted.end_on(signals, Arc::clone(&view));
     let watch = WatchThread::start(&view, session.teller(), plan.cache_timeout);
@@ -370,7 +372,12 @@ impl Mounted {
     }
 
     /// Begins to answer `keepfs status` and `keepfs unmount`.
-    fn answer_questions(&self, plan: &MountPlan, view: &Arc<View>) -> Option<Server> {
+    fn answer_questions(
+        &self,
+        plan: &MountPlan,
+        view: &Arc<View>,
+        counters: Arc<Counters>,
+    ) -> Option<Server> {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_secs());
@@ -393,7 +400,8 @@ impl Mounted {
                 failed_seals: counts.failed_seals,
             }
         };
-        match Server::start(self.device?, status) {
+        let statistics = move || Statistics::of(&counters);
+        match Server::start(self.device?, status, statistics) {
             Ok(server) => Some(server),
             Err(error) => {
                 tracing::warn!("keepfs status will know nothing of this mount: {error}");

@@ -46,6 +46,10 @@ impl StoreFile {
         Self(fd)
     }
 
+    pub(in crate::store) fn fd(&self) -> &FileFd {
+        &self.0
+    }
+
     /// How the file is open.
     #[must_use]
     pub fn access(&self) -> Access {

@@ -266,6 +266,29 @@ impl VaultDir {
         Ok(self.store.create_file(&at.cipher, mode)?)
     }
 
+    /// The same without a name, until [`Self::give_name`]; `None` where the backing
+    /// has no such files.
+    ///
+    /// # Errors
+    /// What the backing says.
+    pub fn create_unnamed(&self, mode: u32) -> Result<Option<StoreFile>, DirError> {
+        Ok(self.store.create_unnamed(mode)?)
+    }
+
+    /// Gives a file of [`Self::create_unnamed`] its name.
+    ///
+    /// # Errors
+    /// What the backing says, `EEXIST` among it; [`DirError::NothingOpens`].
+    pub fn give_name(
+        &self,
+        vault: &Vault,
+        file: &StoreFile,
+        name: &PlainName,
+    ) -> Result<(), DirError> {
+        let at = self.resolve_new(vault, name)?;
+        Ok(self.store.give_name(file, &at.cipher)?)
+    }
+
     /// Creates a directory. Its id is its place.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Names: lookup, create, link, rename, remove.
 
+use std::io;
 use std::sync::Arc;
 
 use super::files::{OpenHow, Opened};
@@ -9,7 +10,7 @@ use crate::name::PlainName;
 use crate::sys::caller::as_caller;
 use crate::sys::fs::Stat;
 use crate::types::{Caller, FileKind, Ino, RenameMode};
-use crate::vault::dir::VaultDir;
+use crate::vault::dir::{DirError, VaultDir};
 use crate::vault::file::File;
 
 /// Bits of a mode that say what kind of object it is.
@@ -178,9 +179,35 @@ impl View {
         self.created(&parent, &dir, name)
     }
 
-    /// Creates a regular file on the backing, its image included. If the image
-    /// cannot be written, the entry is removed again.
+    /// Creates a regular file on the backing, its image included: it gets its
+    /// name when it is a whole file, where the backing can do that.
     fn new_file(
+        &self,
+        caller: &Caller,
+        dir: &VaultDir,
+        name: &PlainName,
+        mode: u32,
+    ) -> Result<File, FsError> {
+        let unnamed = as_caller(*caller, || dir.create_unnamed(mode & 0o7777))?;
+        let Some(store) = unnamed else {
+            return self.new_named_file(caller, dir, name, mode);
+        };
+        let file = File::create(&self.vault, store, dir.id())?;
+        let store = file.store()?;
+        match as_caller(*caller, || dir.give_name(&self.vault, &store, name)) {
+            Ok(()) => Ok(file),
+            // It may stand in the way of names given late only, as where there is
+            // no /proc.
+            Err(DirError::Backing(error)) if error.kind() != io::ErrorKind::AlreadyExists => {
+                self.new_named_file(caller, dir, name, mode)
+            }
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    /// The same under its name from the start. If the image cannot be written,
+    /// the entry is removed again.
+    fn new_named_file(
         &self,
         caller: &Caller,
         dir: &VaultDir,

@@ -91,8 +91,18 @@ fn status_tells_about_the_mount() {
     assert_eq!(status["open_for_writing"], 0);
     assert_eq!(status["damaged_met"], 0);
     assert!(status["since"].as_str().unwrap().ends_with('Z'));
+    assert!(status.get("statistics").is_none());
     let file = std::fs::File::create(place.point().join("open")).unwrap();
     assert_eq!(place.status()["open_for_writing"], 1);
+    let stats = place.run(&["status", "--stats", "--json", "m"]).json();
+    let operations = &stats["mounts"][0]["statistics"]["operations"];
+    let creates = operations.as_array().unwrap().iter();
+    let creates: Vec<_> = creates.filter(|one| one["name"] == "create").collect();
+    assert_eq!(creates.len(), 1);
+    assert_eq!(creates[0]["count"], 1);
+    assert!(creates[0]["total_ns"].as_u64().unwrap() > 0);
+    let shown = place.run(&["status", "--stats", "m"]);
+    assert!(shown.stdout.contains("99% <") && shown.stdout.contains("\n  create "));
     drop(file);
     wait_for("the file is closed", || {
         place.status()["open_for_writing"] == 0

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 use rustix::io::Errno;
@@ -271,4 +272,37 @@ fn creating_what_has_appeared_underneath_opens_it_unless_it_must_be_new() {
             );
         }
     }
+}
+
+#[test]
+fn a_new_file_gets_its_name_when_it_is_whole() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    fs::create_dir(mounted.path("d")).unwrap();
+    let is_dir = |entry: &fs::DirEntry| entry.file_type().unwrap().is_dir();
+    let entries = fs::read_dir(vault.backing()).unwrap().map(Result::unwrap);
+    let dirs: Vec<_> = entries
+        .filter(|entry| is_dir(entry) && entry.file_name().len() == 43)
+        .collect();
+    assert_eq!(dirs.len(), 1);
+    let done = AtomicBool::new(false);
+    let mut looks = 0_u64;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..3000 {
+                File::create_new(mounted.path(format!("d/{n}"))).unwrap();
+            }
+            done.store(true, Ordering::Release);
+        });
+        while !done.load(Ordering::Acquire) {
+            for entry in fs::read_dir(dirs[0].path()).unwrap().flatten() {
+                // It may be gone again.
+                if let Ok(found) = entry.metadata() {
+                    assert!(found.len() >= 168, "{} bytes", found.len());
+                    looks += 1;
+                }
+            }
+        }
+    });
+    assert!(looks > 3000, "{looks} looks");
 }

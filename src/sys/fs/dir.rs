@@ -148,6 +148,45 @@ impl DirFd {
         Ok(FileFd::new(fd, Access::ReadWrite))
     }
 
+    /// Creates a regular file without a name and opens it for reading and
+    /// writing; it goes with its descriptor unless [`Self::give_name`] comes
+    /// first. `None` where the file system has no such files.
+    ///
+    /// # Errors
+    /// What openat(2) says.
+    pub fn create_unnamed(&self, mode: u32) -> io::Result<Option<FileFd>> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let mode = mode_bits(caller::masked(mode));
+        let made = mutate(Mutation::CreateFile, || {
+            restart(|| rustix::fs::openat(&self.0, ".", flags, mode))
+        });
+        match made {
+            Ok(fd) => Ok(Some(FileFd::new(fd, Access::ReadWrite))),
+            // The last two are of kernels that do not know the flag.
+            Err(error)
+                if matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL)
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives a file of [`Self::create_unnamed`] its name in this directory.
+    ///
+    /// # Errors
+    /// What linkat(2) says; `EEXIST` if anything has that name.
+    pub fn give_name(&self, file: &FileFd, name: &[u8]) -> io::Result<()> {
+        let name = component(name)?;
+        let path = proc_path(file.as_fd());
+        mutate(Mutation::Link, || {
+            rustix::fs::linkat(CWD, &path, &self.0, name, AtFlags::SYMLINK_FOLLOW)
+        })
+    }
+
     /// mkdirat(2).
     ///
     /// # Errors

@@ -31,6 +31,12 @@ pub enum FileLock {
     Unsupported,
 }
 
+impl AsFd for FileFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl FileFd {
     pub(super) fn new(fd: OwnedFd, access: Access) -> Self {
         Self { fd, access }
