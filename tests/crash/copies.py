@@ -20,7 +20,8 @@ UNSEALED = {"left-open", "longer"}
 
 
 def overwrite(top, seed, done):
-    """Random overwrites, each file open for a moment or for a while, some of them synced."""
+    """Random overwrites, each file open for a moment or for a while, some of them synced.
+    None of them makes a file longer: what DURABILITY.md says of those is less."""
     pick = random.Random(seed)
     step = 0
     while True:
@@ -28,9 +29,10 @@ def overwrite(top, seed, done):
         with open(path, "r+b", buffering=0) as file:
             for _ in range(pick.choice((1, 1, 3, 30))):
                 step += 1
-                length = int(2 ** pick.uniform(0, 19))
-                file.seek(pick.randrange(path.stat().st_size))
-                file.write(contents(f"{seed} {step}", length) if file.tell() + length < LARGEST else b"short")
+                size = path.stat().st_size
+                length = min(size, int(2 ** pick.uniform(0, 19)))
+                file.seek(pick.randrange(size - length + 1))
+                file.write(contents(f"{seed} {step}", length))
                 if pick.randrange(3) == 0:
                     os.fsync(file.fileno())
                 # Work as people do it, not as fast as it goes.
