@@ -1,6 +1,8 @@
 //! With a journal: a kill at any change leaves every file whole, with all that
 //! any operation had promised; replaying can be killed, too.
 
+use std::os::unix::ffi::OsStrExt;
+
 use super::*;
 use crate::sys::fs::mutation::faults::{After, Fault};
 use crate::vault::journal::replay::{Fate, Whose};
@@ -393,6 +395,38 @@ fn a_journal_that_somebody_deletes_costs_nothing_that_is_synced_afterwards() {
 }
 
 #[test]
+fn two_journals_are_brought_in_however_long_they_claim_to_be() {
+    let mut world = World::journalled();
+    let mut plains = Vec::new();
+    for (name, at) in [("f", 10), ("g", 2 * C)] {
+        world.with(name, &base());
+        let file = world.sealed(name);
+        file.write(off(at), &pattern(7, C)).unwrap();
+        file.sync().unwrap();
+        let mut plain = base();
+        overlay(&mut plain, at, &pattern(7, C));
+        plains.push((name, plain));
+        drop(file);
+        // Killed, and the next mount could not bring its journal in.
+        world.vault = world.reopened();
+        world.vault.begin_journal();
+    }
+    let journals = world.vault.root.journals().unwrap();
+    assert_eq!(journals.len(), 2);
+    for name in &journals {
+        let name = std::ffi::OsStr::from_bytes(name.bytes());
+        let path = world.path.join(name);
+        let journal = fs::OpenOptions::new().write(true).open(path).unwrap();
+        journal.set_len(4 << 30).unwrap();
+    }
+    recover(&mut world);
+    for (name, plain) in plains {
+        world.assert_sealed(name, &plain);
+    }
+    assert!(world.vault.root.journals().unwrap().is_empty());
+}
+
+#[test]
 fn what_only_has_a_journals_name_stops_nothing() {
     let world = World::journalled();
     let planted = |digit: &str| {
@@ -536,5 +570,3 @@ fn every_cut_and_every_flipped_byte_of_a_journal_leaves_an_earlier_state() {
         assert_whole(&world, any, &format!("step {step}"));
     }
 }
-
-use std::os::unix::ffi::OsStrExt as _;
