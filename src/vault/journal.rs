@@ -15,6 +15,7 @@ mod scan;
 
 use std::collections::HashSet;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -29,8 +30,10 @@ use crate::store::journal::JournalFile;
 use crate::sys::process::machine_name;
 use crate::types::CipherOff;
 
-/// From this length on, what is in the journal shall be put in place.
-const FULL: u64 = 64 << 20;
+/// From a length within these bounds on, what is in the journal shall be put in
+/// place: an eighth of what the backing has free. Later costs room there and
+/// time after a crash, sooner a second write of everything at once.
+const FULL: RangeInclusive<u64> = 64 << 20..=512 << 20;
 
 /// Why something could not be written to the journal. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,8 @@ struct Current {
     head: JournalHead,
     /// Where the next record goes.
     at: u64,
+    /// Where it is full.
+    full_at: u64,
 }
 
 impl std::fmt::Debug for Journal {
@@ -186,7 +191,7 @@ impl Journal {
         let data_at = current.at + to_u64(frame.sealed().len());
         current.at = data_at + to_u64(data_len);
         end.next_sequence += 1;
-        if current.at > FULL {
+        if current.at > current.full_at {
             self.full.store(true, Ordering::Relaxed);
         }
         Ok(Appended {
@@ -204,7 +209,16 @@ impl Journal {
             file: Arc::new(file),
             head,
             at: to_u64(JournalHead::LEN),
+            full_at: self.allowance(),
         })
+    }
+
+    fn allowance(&self) -> u64 {
+        let free = self
+            .root
+            .stat_fs()
+            .map_or(0, |fs| fs.blocks_available.saturating_mul(fs.fragment_size));
+        (free / 8).clamp(*FULL.start(), *FULL.end())
     }
 
     /// Makes every record up to `sequence` survive a power cut.

@@ -19,8 +19,9 @@ use crate::store::journal::JournalFile;
 use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen, SetTime};
 use crate::vault::journal::{AppendError, Appended, Journal};
 
-/// With so many chunks not in their place, they are put there.
-const MOST_CHUNKS: usize = 1 << 15;
+/// With so many chunks not in their place, they are put there: their list has
+/// some megabytes then.
+const MOST_CHUNKS: usize = 1 << 17;
 
 impl From<AppendError> for FileError {
     fn from(error: AppendError) -> Self {
