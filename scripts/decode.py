@@ -362,12 +362,25 @@ class Header:
         return "unsealed" if self.OPEN or s > st_size(self.size, c) else "sealed"
 
 
+    def extent(self, fd, s, c):
+        """Section 6.5: plain_size(s, c), but what stands behind a sealed end does not count."""
+        last, rest = divmod(self.size, c)
+        if not self.OPEN and s > st_size(self.size, c):
+            try:
+                open_xc(self.FK, os.pread(fd, rest + 40, 128 + last * (c + 40)), b"\x01" + struct.pack("<Q", last))
+                return self.size, st_size(self.size, c)
+            except Outcome:
+                pass
+        return plain_size(s, c)
+
+
 class Contents:
     """Sections 6.1, 6.3 and 6.4: goes through the slots of a file, writes each chunk that
     authenticates to `to`, if there is one, and adds up the seal."""
 
-    def __init__(self, fd, head, c, s, table, to):
-        n, meaning = plain_size(s, c)
+    def __init__(self, fd, head, c, extent, table, to):
+        n, meaning = extent
+        s = meaning
         self.seal, self.holes, self.lost, count = 0, 0, [], n // c + 1
         cmac, i, skip = CMAC(algorithms.AES(head.SK)), 0, 0
         while i < count:
@@ -842,13 +855,14 @@ class Decoder:
             require(s, NotAuthentic, "its creation was interrupted")
             require(s >= 168, NotAuthentic, "is cut to less than the shortest file")
             head = Header(self.keys, h)
-            record["state"], n = head.state(s, c), plain_size(s, c)[0]
+            record["state"], extent = head.state(s, c), head.extent(f, s, c)
+            n = extent[0]
             table.fields("authentic", (4, "magic"), (4, "zero"), (16, f"file_id {h[8:24].hex()}"), (24, "nonce"),
                          (64, f"sealed fields: {head}"), (16, "tag"))
             if out is not None and record["state"] != "damaged":
                 to = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=out)
                 os.ftruncate(to, n)
-            found = Contents(f, head, c, s, table, to)
+            found = Contents(f, head, c, extent, table, to)
             record["size"], record["lost"] = n, [[i * c, min(n, i * c + c)] for i in found.lost]
             if found.lost:
                 lost = ", ".join(f"{a} to {b}" for a, b in record["lost"][:8])

@@ -151,7 +151,11 @@ def file_cases(cases: Cases) -> None:
     served("one-chunk", "exactly one chunk, so two slots", whole(slots, C), plain)
     served("left-open", "a crash left OPEN set; seal and size are stale", whole(slots, 7, f.OPEN, bytes(16)), plain,
            "unsealed")
-    served("appended", "longer than its sealed header says", whole(slots, 12, 0, bytes(16)), plain, "unsealed")
+    served("appended", "longer than its sealed header says, and the last slot of that length has been replaced",
+           whole(slots, 12, 0, bytes(16)), plain, "unsealed")
+    served("growing", "slots behind its sealed end, which is whole: they are void",
+           whole(slots_of(file, text, "f"), 12).ljust(128 + S, b"\0") + slots[1], text, "unsealed")
+    served("trailing", "one byte behind the last slot", whole(slots, C) + b"\0", plain, "unsealed")
     sparse = [bytes(S), f.chunk_slot(file, 1, noise("f nonce 1", 24), b"tail")]
     served("sparse", "a hole and a tail", whole(sparse, C + 4, f.SPARSE), bytes(C) + b"tail")
     file_bad_cases(case, file, whole, slots, plain)
@@ -181,8 +185,6 @@ def file_bad_cases(case, file: f.FileKeys, whole, slots: "list[bytes]", plain: b
          "seal-mismatch")
     case("hole-count", "the seal is right, the number of holes is not",
          whole(with_hole, 2 * C, f.SPARSE, holes=2), "hole-count-mismatch")
-    case("trailing", "one byte behind the last slot: taken for an append", good + b"\0",
-         "chunk-not-authentic", chunk=1)
     torn = whole(three[:2] + [noise("torn", 10)], 0, f.OPEN, bytes(16), 0)
     case("torn", "an append that stopped 10 bytes into slot 2: an illegal length, read as its longest legal prefix",
          torn, "chunk-not-authentic", chunk=1)

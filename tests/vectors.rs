@@ -370,9 +370,26 @@ fn read_file(case: &Case, file: &[u8]) -> FileEnd {
         OpenFlag::Closed if length == sealed_length => "ok",
         OpenFlag::Closed | OpenFlag::Open => "unsealed",
     };
-    let shown = g.cipher_len(g.longest_legal_prefix(length)).unwrap();
-    let shown = usize::try_from(shown.get()).unwrap() - Geometry::HEADER_LEN;
-    read_slots(&keys, g, &header, &slots[..shown], state)
+    let slots_of = |size| {
+        let len = g.cipher_len(size).unwrap();
+        &slots[..usize::try_from(len.get()).unwrap() - Geometry::HEADER_LEN]
+    };
+    let is_longer = header.open == OpenFlag::Closed && length > sealed_length;
+    if is_longer && ends_with(&keys, g, slots_of(header.size)) {
+        return read_slots(&keys, g, &header, slots_of(header.size), state);
+    }
+    let shown = g.longest_legal_prefix(length);
+    read_slots(&keys, g, &header, slots_of(shown), state)
+}
+
+/// Whether the last of these slots is a last one.
+fn ends_with(keys: &FileKeys, g: Geometry, slots: &[u8]) -> bool {
+    let count = (slots.len() - 1) / g.slot_size();
+    let slot = &slots[count * g.slot_size()..];
+    let first = ChunkNo::new(u64::try_from(count).unwrap());
+    let (tail, holes, one) = (Tail::Last, Holes::Refused, Workers::One);
+    let mut plain = vec![0; slot.len() - Geometry::SLOT_OVERHEAD];
+    batch::open_slots(keys, g, first, slot, tail, holes, one, &mut plain).is_ok()
 }
 
 fn read_slots(

@@ -321,7 +321,14 @@ impl File {
         }
         let head = store.read_head(Geometry::HEADER_LEN)?;
         let (keys, header) = vault.keys().identify(&head).map_err(Damage::from)?;
-        let size = geometry.longest_legal_prefix(stored);
+        let sealed_len = geometry.cipher_len(header.size);
+        let is_longer =
+            header.open == OpenFlag::Closed && sealed_len.is_some_and(|len| len < stored);
+        let size = if is_longer && verify::ends_with(geometry, &keys, &store, header.size)? {
+            header.size
+        } else {
+            geometry.longest_legal_prefix(stored)
+        };
         let standing = match header.open {
             OpenFlag::Open => Standing::Unsealed,
             OpenFlag::Closed if size < header.size => {
@@ -331,9 +338,7 @@ impl File {
                 }
                 .into());
             }
-            OpenFlag::Closed if geometry.cipher_len(header.size) == Some(stored) => {
-                Standing::Sealed
-            }
+            OpenFlag::Closed if sealed_len == Some(stored) => Standing::Sealed,
             OpenFlag::Closed => Standing::Unsealed,
         };
         let tracking = match standing {

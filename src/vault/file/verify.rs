@@ -1,6 +1,8 @@
 //! The seal, recomputed from what the backing holds. FORMAT.md, seal.
 
-use zeroize::Zeroize;
+use std::io;
+
+use zeroize::{Zeroize, Zeroizing};
 
 use super::write::{to_u64, to_usize};
 use super::{Damage, File, FileError, Tracking};
@@ -8,7 +10,9 @@ use crate::codec::batch::{
     Holes, SealSum, SlotTerms, Tail, Workers, open_slots, slot_terms, workers_for,
 };
 use crate::codec::geometry::Geometry;
-use crate::types::{ChunkNo, CipherOff};
+use crate::codec::keys::FileKeys;
+use crate::store::StoreFile;
+use crate::types::{ChunkNo, CipherOff, PlainLen};
 
 /// Slots are read in pieces of about this many bytes.
 pub(super) const TERM_BYTES: usize = 1 << 20;
@@ -67,6 +71,24 @@ impl Contents {
             Some(_) | None => {}
         }
     }
+}
+
+/// Whether the last slot of a file of this length is there. Where it is, what
+/// stands behind it does not count: it was written by whoever was making the
+/// file longer when it was copied, or by nobody.
+pub(super) fn ends_with(
+    g: Geometry,
+    keys: &FileKeys,
+    store: &StoreFile,
+    size: PlainLen,
+) -> io::Result<bool> {
+    let last = g.last_chunk(size);
+    let mut plain = Zeroizing::new(vec![0; g.last_chunk_len(size)]);
+    let mut slot = vec![0; plain.len() + Geometry::SLOT_OVERHEAD];
+    let read = store.read_at(&mut slot, g.slot_start(last))?;
+    let (holes, one) = (Holes::Refused, Workers::One);
+    let opened = open_slots(keys, g, last, &slot, Tail::Last, holes, one, &mut plain);
+    Ok(read == slot.len() && opened.is_ok())
 }
 
 impl File {
