@@ -863,6 +863,8 @@ class Decoder:
                 to = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=out)
                 os.ftruncate(to, n)
             found = Contents(f, head, c, extent, table, to)
+            if extent != plain_size(s, c):
+                table.fields("ok", (s - extent[1], "void, behind the sealed end"))
             record["size"], record["lost"] = n, [[i * c, min(n, i * c + c)] for i in found.lost]
             if found.lost:
                 lost = ", ".join(f"{a} to {b}" for a, b in record["lost"][:8])
