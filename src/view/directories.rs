@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::inodes::{BackingKey, Link, Node};
+use super::inodes::{Ascent, BackingKey, Link, Node};
 use super::{FsError, View};
 use crate::name::PlainName;
 use crate::types::{FileKind, Ino};
@@ -143,6 +143,7 @@ impl View {
         // Upward to the first one at hand, then downward again. No recursion:
         // directories nest deeper than a stack.
         let mut missing: Vec<(Arc<Node>, Link)> = Vec::new();
+        let mut ascent = Ascent::new();
         let mut at = Arc::clone(node);
         let mut dir = loop {
             if at.ino == Ino::ROOT {
@@ -153,6 +154,9 @@ impl View {
             };
             if let Some(dir) = self.directories.get(at.ino, &link) {
                 break dir;
+            }
+            if !ascent.passes(at.ino) {
+                return Err(FsError::Stale);
             }
             let parent = Arc::clone(&link.parent);
             missing.push((at, link));

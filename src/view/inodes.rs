@@ -276,6 +276,48 @@ impl Node {
     }
 }
 
+/// Notices on the way from an object upward that it leads in a circle: others
+/// moved a directory into one that was inside it, and only one of the two has
+/// been looked up since.
+#[derive(Debug)]
+pub struct Ascent {
+    /// Passed once; looked for again on the next steps, as many as before.
+    mark: Option<Ino>,
+    steps: u64,
+    until: u64,
+}
+
+impl Ascent {
+    /// At the bottom.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            mark: None,
+            steps: 0,
+            until: 64,
+        }
+    }
+
+    /// Passes `ino`; `false` if that happened before.
+    pub fn passes(&mut self, ino: Ino) -> bool {
+        if self.mark == Some(ino) {
+            return false;
+        }
+        self.steps += 1;
+        if self.steps == self.until {
+            self.mark = Some(ino);
+            self.until *= 2;
+        }
+        true
+    }
+}
+
+impl Default for Ascent {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Drop for Node {
     /// Lets go of the parents one by one: a chain of directories may be deeper
     /// than the stack.
@@ -519,6 +561,19 @@ mod tests {
             mtime: time,
             ctime: time,
         }
+    }
+
+    #[test]
+    fn a_way_upward_that_leads_in_a_circle_ends() {
+        for (before, around) in [(0, 1), (0, 2), (5, 3), (1000, 1), (63, 64), (10, 5000)] {
+            let mut ascent = Ascent::new();
+            let circle = (0..around).cycle().map(|n| before + n);
+            let mut way = (0..before).chain(circle).map(|n| Ino::new(n + 2));
+            let steps = way.by_ref().position(|ino| !ascent.passes(ino));
+            assert!(steps.unwrap() < 50_000, "{before} and {around}");
+        }
+        let mut ascent = Ascent::new();
+        assert!((2..200_000).all(|n| ascent.passes(Ino::new(n))));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::files::{OpenHow, Opened};
-use super::inodes::{BackingKey, Link, Node};
+use super::inodes::{Ascent, BackingKey, Link, Node};
 use super::{Entry, FsError, View};
 use crate::name::PlainName;
 use crate::sys::caller::as_caller;
@@ -416,8 +416,12 @@ impl View {
     /// journal, so it is computed and not looked up.
     pub(super) fn cipher_place(&self, node: &Node) -> Vec<u8> {
         let mut entries = Vec::new();
+        let mut ascent = Ascent::new();
         let mut next = node.link();
         while let Some(link) = next {
+            if !ascent.passes(link.parent.ino) {
+                return Vec::new();
+            }
             let Ok(dir) = self.dir(&link.parent) else {
                 return Vec::new();
             };
