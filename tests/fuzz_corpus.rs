@@ -126,6 +126,16 @@ fn headers() {
 }
 
 #[test]
+fn journals() {
+    run(
+        "journal",
+        bodies::journal,
+        10_000,
+        Mutants::RefusedBehind(0),
+    );
+}
+
+#[test]
 fn names() {
     run("names", bodies::names, 5000, Mutants::Anything);
 }

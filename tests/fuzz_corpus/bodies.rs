@@ -6,6 +6,7 @@ use keepfs::codec::batch::{Holes, SlotTerms, Tail, Workers, open_slots, slot_ter
 use keepfs::codec::entry::{ConflictBase, RawEntry, classify, conflict_bases, slot_of_file};
 use keepfs::codec::geometry::Geometry;
 use keepfs::codec::header::{claimed_file_id, open_header, seal_header};
+use keepfs::codec::journal::{FrameHead, JournalHead};
 use keepfs::codec::kdf::KdfCaps;
 use keepfs::codec::keys::KeyTree;
 use keepfs::codec::link::target_plain_len;
@@ -99,6 +100,32 @@ pub(crate) fn header(keys: &KeyTree, bytes: &[u8]) -> Verdict {
     let again = seal_header(&file_keys, &header).expect("the system has randomness");
     let again = again.sealed().bytes().try_into().expect("128 bytes");
     assert_eq!(open_header(&file_keys, again), Ok(header));
+    Accepted
+}
+
+/// A journal's head and one frame up to its slots, and nothing behind: a
+/// record has exactly one form.
+pub(crate) fn journal(keys: &KeyTree, bytes: &[u8]) -> Verdict {
+    let Ok(head) = keys.open_journal_head(bytes) else {
+        return Refused;
+    };
+    let rest = &bytes[JournalHead::LEN..];
+    let Some(frame) = rest.first_chunk().and_then(FrameHead::parse) else {
+        return Refused;
+    };
+    let len = FrameHead::LEN + frame.record_len();
+    let Some(record) = (rest.len() == len)
+        .then(|| keys.open_frame(head.id, rest))
+        .flatten()
+    else {
+        return Refused;
+    };
+    let again = keys
+        .seal_frame(head.id, frame.sequence, &record, frame.data_len)
+        .expect("the system has randomness");
+    let again = again.sealed().bytes();
+    assert_eq!(again.len(), len);
+    assert_eq!(keys.open_frame(head.id, again), Some(record));
     Accepted
 }
 

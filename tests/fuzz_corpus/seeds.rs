@@ -4,6 +4,7 @@
 use keepfs::codec::batch::{SealSum, SlotBuf, Tail, Workers, seal_slots};
 use keepfs::codec::geometry::Geometry;
 use keepfs::codec::header::{Header, OpenFlag, SparseFlag, seal_header};
+use keepfs::codec::journal::{JournalHead, NewSlot, Record, Replaced, SlotTag};
 use keepfs::codec::kdf::{KdfCost, Passphrase};
 use keepfs::codec::names::PinFile;
 use keepfs::codec::vault::{Credential, Slot, create_vault};
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Vec<Seed> {
         vaults(),
         slot_files(),
         headers(),
+        journals(),
         names(),
         pins(),
         links(),
@@ -128,6 +130,61 @@ fn headers() -> Vec<Seed> {
         ("header", "bad-tag", changed(&born, 127, born[127] ^ 0x80)),
         ("header", "bad-short", born[..127].to_vec()),
         ("header", "ok-open", born),
+    ]
+}
+
+fn journals() -> Vec<Seed> {
+    let keys = bodies::keys();
+    let head = JournalHead::generate(&keys, b"a machine").unwrap();
+    let header = Header {
+        file_id: FileId::new([0x22; 16]),
+        open: OpenFlag::Closed,
+        sparse: SparseFlag::Dense,
+        generation: 7,
+        size: PlainLen::new(9000),
+        seal: SealSum::ZERO,
+        birth_dir: DirId::new([0x33; 16]),
+        holes: 0,
+    };
+    let tag = |byte| SlotTag::of(&[byte; 16]);
+    let replaced = |chunk, new| Replaced {
+        chunk: ChunkNo::new(chunk),
+        old: tag(1),
+        new,
+    };
+    let journal = |record: Record, data_len| {
+        let front = keys.seal_journal_head(&head).unwrap();
+        let frame = keys.seal_frame(head.id, 5, &record, data_len).unwrap();
+        [front.sealed().bytes(), frame.sealed().bytes()].concat()
+    };
+    let file = journal(
+        Record::File {
+            nr: 3,
+            ino: 77,
+            base: header,
+            place: b"an/entry".to_vec(),
+        },
+        0,
+    );
+    let change = Record::Change {
+        nr: 3,
+        header,
+        replaced: vec![
+            replaced(0, NewSlot::Stored(tag(2))),
+            replaced(2, NewSlot::Placed(tag(3))),
+            replaced(1, NewSlot::Hole),
+        ],
+    };
+    let last = file.len() - 1;
+    vec![
+        ("journal", "ok-change", journal(change, 4136)),
+        ("journal", "ok-done", journal(Record::Done { nr: 3 }, 0)),
+        ("journal", "bad-magic", changed(&file, 0, b'X')),
+        ("journal", "bad-id", changed(&file, 9, !file[9])),
+        ("journal", "bad-sequence", changed(&file, 136, !file[136])),
+        ("journal", "bad-tag", changed(&file, last, !file[last])),
+        ("journal", "bad-short", file[..last].to_vec()),
+        ("journal", "ok-file", file),
     ]
 }
 
