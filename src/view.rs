@@ -3,6 +3,7 @@
 //! * [`inodes`]: the objects the kernel knows
 //! * [`handles`]: open files and directories
 //! * `directories`: directory descriptors, a bounded number of them
+//! * `ascent`: the way upward to the root
 //! * `namespace`: lookup, create, link, rename, remove
 //! * `attributes`: stat, chmod, chown, times, sizes; extended attributes
 //! * `files`: open, read, write, sync
@@ -18,6 +19,7 @@ pub mod handles;
 pub mod inodes;
 pub mod sealing;
 
+mod ascent;
 mod attributes;
 mod directories;
 mod files;

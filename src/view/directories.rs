@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::inodes::{Ascent, BackingKey, Link, Node};
+use super::ascent::Ascent;
+use super::inodes::{BackingKey, Link, Node};
 use super::{FsError, View};
 use crate::name::PlainName;
 use crate::types::{FileKind, Ino};

@@ -224,15 +224,25 @@ impl Node {
         *self.seen.lock() = Some(Seen::of(stat));
     }
 
-    /// The contents changed: what we saw last shall not be seen again.
+    /// The contents are about to change, or have: what we saw last shall not be
+    /// seen again.
     pub fn leave_behind(&self) {
-        let mut earlier = self.earlier.lock();
         let last = *self.seen.lock();
-        if let Some(last) = last.filter(|last| !earlier.contains(last)) {
+        self.leave(last);
+    }
+
+    /// The same of how the backing looks now, while changes are in the journal.
+    pub fn leave_behind_as(&self, stat: &Stat) {
+        self.leave(Some(Seen::of(stat)));
+    }
+
+    fn leave(&self, look: Option<Seen>) {
+        let mut earlier = self.earlier.lock();
+        if let Some(look) = look.filter(|look| !earlier.contains(look)) {
             if earlier.len() == EARLIER_LOOKS {
                 earlier.remove(0);
             }
-            earlier.push(last);
+            earlier.push(look);
         }
     }
 
@@ -273,48 +283,6 @@ impl Node {
         self.generation.fetch_add(1, Ordering::AcqRel);
         *self.cached.lock() = None;
         *self.file_id.lock() = None;
-    }
-}
-
-/// Notices on the way from an object upward that it leads in a circle: others
-/// moved a directory into one that was inside it, and only one of the two has
-/// been looked up since.
-#[derive(Debug)]
-pub struct Ascent {
-    /// Passed once; looked for again on the next steps, as many as before.
-    mark: Option<Ino>,
-    steps: u64,
-    until: u64,
-}
-
-impl Ascent {
-    /// At the bottom.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            mark: None,
-            steps: 0,
-            until: 64,
-        }
-    }
-
-    /// Passes `ino`; `false` if that happened before.
-    pub fn passes(&mut self, ino: Ino) -> bool {
-        if self.mark == Some(ino) {
-            return false;
-        }
-        self.steps += 1;
-        if self.steps == self.until {
-            self.mark = Some(ino);
-            self.until *= 2;
-        }
-        true
-    }
-}
-
-impl Default for Ascent {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -561,19 +529,6 @@ mod tests {
             mtime: time,
             ctime: time,
         }
-    }
-
-    #[test]
-    fn a_way_upward_that_leads_in_a_circle_ends() {
-        for (before, around) in [(0, 1), (0, 2), (5, 3), (1000, 1), (63, 64), (10, 5000)] {
-            let mut ascent = Ascent::new();
-            let circle = (0..around).cycle().map(|n| before + n);
-            let mut way = (0..before).chain(circle).map(|n| Ino::new(n + 2));
-            let steps = way.by_ref().position(|ino| !ascent.passes(ino));
-            assert!(steps.unwrap() < 50_000, "{before} and {around}");
-        }
-        let mut ascent = Ascent::new();
-        assert!((2..200_000).all(|n| ascent.passes(Ino::new(n))));
     }
 
     #[test]

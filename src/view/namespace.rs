@@ -3,8 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use super::ascent::Ascent;
 use super::files::{OpenHow, Opened};
-use super::inodes::{Ascent, BackingKey, Link, Node};
+use super::inodes::{BackingKey, Link, Node};
 use super::{Entry, FsError, View};
 use crate::name::PlainName;
 use crate::sys::caller::as_caller;

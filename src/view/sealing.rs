@@ -114,7 +114,13 @@ impl View {
                 file.abandon();
                 return Ok(());
             }
-            let is_changed = file.unsealed_for().is_some();
+            if file.unsealed_for().is_some() {
+                node.leave_behind();
+            }
+            if file.is_in_journal() {
+                // Sync clients may have seen it so for seconds.
+                node.leave_behind_as(&store.stat()?);
+            }
             match file.seal() {
                 // Somebody else deleted it underneath.
                 Err(_) if is_deleted()? => {
@@ -122,9 +128,6 @@ impl View {
                     return Ok(());
                 }
                 sealed => sealed?,
-            }
-            if is_changed {
-                node.leave_behind();
             }
             node.saw_times(&store.stat()?, |mtime| {
                 store.set_times(SetTime::Omit, mtime)?;
@@ -237,11 +240,14 @@ impl View {
         if !due.includes(&open, &file) {
             return Ok(());
         }
-        if let Due::Idle(_) = due
-            && file.announce_change()? < ANNOUNCED_BEFORE_CHANGE
-        {
-            // The next round puts it in place.
-            return Ok(());
+        if let Due::Idle(_) = due {
+            if file.is_in_journal() {
+                node.leave_behind_as(&file.store()?.stat()?);
+            }
+            if file.announce_change()? < ANNOUNCED_BEFORE_CHANGE {
+                // The next round puts it in place.
+                return Ok(());
+            }
         }
         self.finish(node, &file)?;
         if open.writers == 0 {

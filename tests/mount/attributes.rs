@@ -355,7 +355,9 @@ fn size_or_mtime_on_the_backing_differs_after_every_change() {
     ];
     for (what, change) in changes {
         change();
+        let mut meanwhile = Vec::new();
         wait_until("it is in its place", || {
+            meanwhile.push((looks(&on_backing), fs::read(&on_backing).unwrap()));
             mounted.status()["open_for_writing"] == 0
         });
         let now = (looks(&on_backing), fs::read(&on_backing).unwrap());
@@ -366,6 +368,13 @@ fn size_or_mtime_on_the_backing_differs_after_every_change() {
         if times(&path).1.0 == old.0 {
             let late = times(&on_backing).1.1 - old.1;
             assert!((0..20).contains(&late), "{what}: {late} ns");
+        }
+        // Nor as it looked while it waited, with other bytes.
+        for (look, bytes) in meanwhile {
+            assert!(
+                look != now.0 || bytes == now.1,
+                "{what}: looks as meanwhile"
+            );
         }
         seen.push(now);
     }
