@@ -4,9 +4,11 @@
 import argparse
 import io
 import json
+import math
 import os
 import platform
 import random
+import shutil
 import signal
 import statistics
 import subprocess
@@ -15,7 +17,7 @@ import tarfile
 import time
 from pathlib import Path
 
-from bench_systems import SYSTEMS, Failed, remove, run
+from bench_systems import SYSTEMS, Failed, run
 
 FILES = 4700
 # Speeds: more is better. Times: less is.
@@ -109,9 +111,11 @@ class Round:
     def wants(self, *names):
         return any(name in self.chosen.wanted for name in names)
 
-    def note(self, name, value):
+    def note(self, name, measure, cold=False):
         if self.wants(name):
-            self.found[name] = value
+            if cold:
+                self.system.cool()
+            self.found[name] = measure()
 
     def measure(self):
         self.system.init()
@@ -124,50 +128,47 @@ class Round:
         return self.found
 
     def large_files(self):
-        point, system, chosen = self.system.point, self.system, self.chosen
+        point, chosen = self.system.point, self.chosen
         large, size = point / "large", f"--size={chosen.large}m"
-        self.note("sequential write, 1 MiB", fio(large, "--rw=write", "--bs=1m", size, "--end_fsync=1")[0] / 1e6)
-        system.cool()
-        self.note("sequential read, cold", fio(large, "--rw=read", "--bs=1m", size)[0] / 1e6)
-        for jobs in (1, 4):
-            name = f"random read 4 KiB, cold, {jobs} job{'s' if jobs > 1 else ''}"
-            if self.wants(name):
-                system.cool()
-                self.note(name, fio(large, "--rw=randread", "--bs=4k", size, f"--numjobs={jobs}", "--time_based",
-                                    f"--runtime={chosen.seconds}", "--norandommap", "--randrepeat=0")[1])
-        system.cool()
-        written = f"--io_size={chosen.large // 4}m"
-        self.note("random write 4 KiB", fio(large, "--rw=randwrite", "--bs=4k", size, written, "--overwrite=1", "--end_fsync=1")[1])
-        system.cool()
+        over = ("--bs=4k", size, "--overwrite=1")
+        # The others need the file, so it is made in any case.
+        made = fio(large, "--rw=write", "--bs=1m", size, "--end_fsync=1")[0] / 1e6
+        self.note("sequential write, 1 MiB", lambda: made)
+        self.note("sequential read, cold", lambda: fio(large, "--rw=read", "--bs=1m", size)[0] / 1e6, cold=True)
+        for jobs, name in ((1, "1 job"), (4, "4 jobs")):
+            self.note(f"random read 4 KiB, cold, {name}",
+                      lambda: fio(large, "--rw=randread", "--bs=4k", size, f"--numjobs={jobs}", "--time_based",
+                                  f"--runtime={chosen.seconds}", "--norandommap", "--randrepeat=0")[1], cold=True)
+        self.note("random write 4 KiB",
+                  lambda: fio(large, "--rw=randwrite", *over, f"--io_size={chosen.large // 4}m", "--end_fsync=1")[1], cold=True)
         self.note("random write 4 KiB, fsync each",
-                  fio(large, "--rw=randwrite", "--bs=4k", size, "--overwrite=1", "--fsync=1", "--time_based", f"--runtime={chosen.seconds}")[1])
+                  lambda: fio(large, "--rw=randwrite", *over, "--fsync=1", "--time_based", f"--runtime={chosen.seconds}")[1], cold=True)
         os.unlink(large)
         self.note("sequential writes of 4 KiB",
-                  fio(point / "lines", "--rw=write", "--bs=4k", f"--size={chosen.large // 4}m", "--end_fsync=1")[0] / 1e6)
-        os.unlink(point / "lines")
+                  lambda: fio(point / "lines", "--rw=write", "--bs=4k", f"--size={chosen.large // 4}m", "--end_fsync=1")[0] / 1e6)
 
     def small_files(self):
-        point, system = self.system.point, self.system
-        began = time.monotonic()
-        timed("tar", "-xf", self.archive, "-C", point)
-        timed("sync", "-f", point)
-        self.note(f"untar {FILES} small files, sync", time.monotonic() - began)
-        system.cool()
+        point = self.system.point
+        unpacked = timed("tar", "-xf", self.archive, "-C", point) + timed("sync", "-f", point)
+        self.note(f"untar {FILES} small files, sync", lambda: unpacked)
         find = ("find", "tree", "-printf", "%s %T@\n")
-        self.note("find with stat, cold", timed(*find, cwd=point))
-        self.note("find with stat, warm", timed(*find, cwd=point))
-        system.cool()
-        self.note("read the tree (tar), cold", timed("sh", "-c", "tar -cf - tree | wc -c", cwd=point))
-        system.cool()
-        self.note("rm -rf", timed("rm", "-rf", "tree", cwd=point))
-        self.note("git clone", timed("git", "clone", "-q", "--no-local", self.tree, point / "clone"))
-        system.cool()
-        self.note("git status, cold", timed("git", "-c", "safe.directory=*", "-C", point / "clone", "status", "--short"))
+        if self.wants("find with stat, cold", "find with stat, warm"):
+            self.system.cool()
+            cold = timed(*find, cwd=point)
+            self.note("find with stat, cold", lambda: cold)
+            self.note("find with stat, warm", lambda: timed(*find, cwd=point))
+        self.note("read the tree (tar), cold", lambda: timed("sh", "-c", "tar -cf - tree | wc -c", cwd=point), cold=True)
+        self.note("rm -rf", lambda: timed("rm", "-rf", "tree", cwd=point), cold=True)
+        if self.wants("git clone", "git status, cold"):
+            cloned = timed("git", "clone", "-q", "--no-local", self.tree, point / "clone")
+            self.note("git clone", lambda: cloned)
+            self.note("git status, cold",
+                      lambda: timed("git", "-c", "safe.directory=*", "-C", point / "clone", "status", "--short"), cold=True)
 
 
 # ---- what comes out ----
 
-def ratio(name, kind, medians):
+def ratio(name, medians):
     """How many times the speed of gocryptfs, or which share of its time."""
     ours, theirs = medians["keepfs"].get(name), medians["gocryptfs"].get(name)
     return ours / theirs if ours is not None and theirs else None
@@ -192,7 +193,7 @@ def table(chosen, medians):
     both = {"keepfs", "gocryptfs"} <= set(chosen.system)
     for name, kind, unit, wanted, aim in WORKS:
         if name in chosen.wanted:
-            value = ratio(name, kind, medians) if both else None
+            value = ratio(name, medians) if both else None
             cells = [name, unit, *(shown(medians[system].get(name)) for system in chosen.system), shown(value), wanted, aim,
                      verdict(value, kind, wanted, aim)]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -201,7 +202,6 @@ def table(chosen, medians):
 
 def chart(chosen, medians):
     """Each system's speed in parts of gocryptfs's, on a logarithmic scale, as SVG."""
-    import math
     systems = [name for name in chosen.system if name not in ("plain", "gocryptfs")]
     colours = dict(zip(systems, ("#1b7f5c", "#5b7db1", "#c98a2b", "#a65d7a")))
     works = [work for work in WORKS if work[0] in chosen.wanted]
@@ -249,7 +249,7 @@ def page(chosen, medians, versions):
         "# Speed", "",
         "Made by `scripts/bench`" + (" --quick" if chosen.quick else "") + ", which says what each work is and how it is measured. "
         f"Medians of {chosen.rounds} round{'s' if chosen.rounds > 1 else ''}, all systems in turn within one run, each with its "
-        f"default options, over {'a tmpfs' if chosen.backing == Path('/dev/shm') else 'a disk'}. Speeds: more is better; times in seconds: less is.", "",
+        f"default options but for a cheaper key derivation, over {'a tmpfs' if chosen.backing == Path('/dev/shm') else 'a disk'}. Speeds: more is better; times in seconds: less is.", "",
         f"{time.strftime('%Y-%m-%d')}, commit {commit or 'unknown'}, Linux {platform.release()}, {os.cpu_count()} cores of {processor()}.", "",
         *(f"* {name}: {text}" for name, text in versions.items()), "",
         table(chosen, medians), "",
@@ -277,8 +277,8 @@ def main():
                     found[name].setdefault(work, []).append(value)
             finally:
                 system.unmount()
-                remove(backing)
-                remove(home)
+                shutil.rmtree(backing)
+                shutil.rmtree(home)
             done += 1
             left = (time.monotonic() - began) / done * (total - done)
             print(f"  {done}/{total} {name}, {left / 60:.0f} min left", file=sys.stderr, flush=True)

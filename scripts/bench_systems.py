@@ -1,7 +1,6 @@
 """The file systems that scripts/bench measures: made, mounted and taken off again."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 import time
@@ -197,7 +196,3 @@ def debian_version(package):
 
 
 SYSTEMS = {each.name: each for each in (Plain, Keepfs, Gocryptfs, Securefs, Encfs, Cryfs)}
-
-
-def remove(home):
-    shutil.rmtree(home)

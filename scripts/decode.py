@@ -361,7 +361,6 @@ class Header:
             return "damaged"
         return "unsealed" if self.OPEN or s > st_size(self.size, c) else "sealed"
 
-
     def extent(self, fd, s, c):
         """Section 6.5: plain_size(s, c), but what stands behind a sealed end does not count."""
         last, rest = divmod(self.size, c)
@@ -380,13 +379,12 @@ class Contents:
 
     def __init__(self, fd, head, c, extent, table, to):
         n, meaning = extent
-        s = meaning
         self.seal, self.holes, self.lost, count = 0, 0, [], n // c + 1
         cmac, i, skip = CMAC(algorithms.AES(head.SK)), 0, 0
         while i < count:
             at = 128 + i * (c + 40)
             if head.SPARSE and i >= skip:  # whole slots that the backing itself says are zero
-                skip = min((next_data(fd, at, s) - 128) // (c + 40), count - 1)
+                skip = min((next_data(fd, at, meaning) - 128) // (c + 40), count - 1)
                 if skip > i:
                     table.slots(i, skip - 1, c + 40, "hole, zero", "authentic")
                     self.holes, i = self.holes + skip - i, skip

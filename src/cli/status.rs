@@ -46,10 +46,18 @@ struct Mount {
 
 impl Mount {
     fn ask(entry: &MountEntry, words: &StatusArgs) -> Self {
-        let (status, trouble) = match control::status(entry) {
+        let (status, mut trouble) = match control::status(entry) {
             Ok(status) => (Some(status), None),
             Err(error) => (None, Some(error)),
         };
+        let mut statistics = None;
+        if words.stats && status.is_some() {
+            match control::statistics(entry) {
+                Ok(told) => statistics = Some(told),
+                // A daemon of an older version.
+                Err(error) => trouble = Some(error),
+            }
+        }
         let trouble = trouble.map(|error| match error {
             ControlError::Unreachable if is_dead(&entry.point) => {
                 "dead: its process is gone; keepfs unmount cleans it up".to_owned()
@@ -74,10 +82,7 @@ impl Mount {
             undecryptable_names: field(|status| status.undecryptable_names),
             failed_seals: field(|status| status.failed_seals),
             version: status.as_ref().map(|status| status.version.clone()),
-            statistics: status
-                .as_ref()
-                .filter(|_| words.stats)
-                .and_then(|_| control::statistics(entry).ok()),
+            statistics,
             vault: status.map(|status| status.vault),
             trouble,
         }

@@ -309,9 +309,6 @@ fn reach(at: u64, pieces: &[Piece]) -> u64 {
             break;
         }
         end = to.min(most);
-        if end == most {
-            break;
-        }
     }
     end
 }

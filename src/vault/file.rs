@@ -46,7 +46,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::{Mutex, RwLock};
 
 use self::empty::{EmptySlot, empty_image};
-use self::journalled::{Mode, Overlay, Pending};
+use self::journalled::{Overlay, Pending};
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
@@ -253,7 +253,6 @@ struct State {
     phase: Phase,
     times: PendingTimes,
     last_change: Instant,
-    mode: Mode,
     pending: Pending,
 }
 
@@ -275,8 +274,8 @@ pub struct File {
     sparse: AtomicBool,
     state: Mutex<State>,
     journal: Option<Arc<Journal>>,
-    /// Whether `state.mode` is [`Mode::Journalled`]; changed by holders of all
-    /// chunks only.
+    /// Whether the mode is [`Mode::Journalled`]; changed by holders of all chunks
+    /// only, so that it holds for whoever holds one.
     journalled: AtomicBool,
     /// What is not in its place yet. A leaf under `state`.
     overlay: RwLock<Overlay>,
@@ -443,7 +442,6 @@ impl File {
                 phase: Phase::Clean,
                 times: PendingTimes::NONE,
                 last_change: Instant::now(),
-                mode: Mode::InPlace,
                 pending: Pending::new(&header, geometry.last_chunk(size).next()),
             }),
             journal: vault.journal().cloned(),

@@ -92,12 +92,14 @@ impl View {
         }
     }
 
-    /// The last name of a file is gone. If nobody has it open either, what the
-    /// journal has of it is void.
+    /// The last name of a file seems to be gone. If it is, and nobody has it open
+    /// either, what the journal has of it is void.
     pub(super) fn forget_closed(&self, node: &Arc<Node>) {
         let mut open = node.open.lock();
         if open.handles == 0
             && let Some(file) = open.file.clone()
+            // Another thread may have given it a second name meanwhile.
+            && file.store().is_ok_and(|store| store.stat().is_ok_and(|stat| stat.nlink == 0))
         {
             file.abandon();
             self.let_go(node, &mut open, &file);
@@ -244,7 +246,9 @@ impl View {
             if file.is_in_journal() {
                 node.leave_behind_as(&file.store()?.stat()?);
             }
-            if file.announce_change()? < ANNOUNCED_BEFORE_CHANGE {
+            if let Some(since) = file.announce_change()?
+                && since < ANNOUNCED_BEFORE_CHANGE
+            {
                 // The next round puts it in place.
                 return Ok(());
             }

@@ -55,12 +55,12 @@ impl File {
     /// Says in the header that the file is about to change, and returns for how
     /// long it has said so. Whoever began to copy the file before has what it
     /// was, whole, if only its slots are left alone for so long; whoever begins
-    /// later copies a header that says OPEN. A file with slots behind its end is
-    /// not announced.
+    /// later copies a header that says OPEN. `None` if there is nothing to say:
+    /// no slot is going to be replaced, or slots stand behind the end.
     ///
     /// # Errors
     /// The backing's.
-    pub fn announce_change(&self) -> Result<Duration, FileError> {
+    pub fn announce_change(&self) -> Result<Option<Duration>, FileError> {
         let mut state = self.state.lock();
         let replaces = !self.overlay.read().chunks.is_empty() || state.pending.cut;
         // OPEN, it would seem to reach as far as its slots, and the last that
@@ -68,10 +68,10 @@ impl File {
         let grew = state.pending.free_from > self.geometry.last_chunk(state.header.size).next();
         let due = replaces && !grew;
         let (Some(journal), Some(_), true) = (&self.journal, state.pending.nr, due) else {
-            return Ok(Duration::MAX);
+            return Ok(None);
         };
         if let Some(since) = state.pending.announced {
-            return Ok(since.elapsed());
+            return Ok(Some(since.elapsed()));
         }
         // Nothing that was safe may be found OPEN without what explains it.
         journal.sync(state.pending.sequence)?;
@@ -82,7 +82,7 @@ impl File {
         };
         self.replace_header(&mut state, open)?;
         state.pending.announced = Some(Instant::now());
-        Ok(Duration::ZERO)
+        Ok(Some(Duration::ZERO))
     }
 
     fn write_in_place(&self, state: &mut State, writer: &StoreFile) -> Result<(), FileError> {
@@ -185,8 +185,8 @@ impl File {
 
     /// Changes go through the journal from here on, if there is one.
     pub(super) fn settle_down(&self, state: &mut State) {
-        if state.mode == Mode::InPlace && self.journal.is_some() {
-            self.set_mode(state, Mode::Journalled);
+        if self.mode() == Mode::InPlace && self.journal.is_some() {
+            self.set_mode(Mode::Journalled);
             state.pending.generation = state.header.generation;
             state.pending.free_from = self.geometry.last_chunk(self.size()).next();
             state.pending.cut = false;
@@ -194,8 +194,8 @@ impl File {
         }
     }
 
-    pub(super) fn set_mode(&self, state: &mut State, mode: Mode) {
-        state.mode = mode;
+    /// By whoever holds all chunks, and `state`.
+    pub(super) fn set_mode(&self, mode: Mode) {
         let journalled = mode == Mode::Journalled;
         self.journalled.store(journalled, Ordering::Release);
     }

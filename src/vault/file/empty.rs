@@ -95,7 +95,7 @@ impl File {
     /// Where the file was safe, the journal says first that it is to be empty,
     /// so that a kill halfway does not leave a file that is none.
     fn note_emptying(&self, state: &State) -> Result<Option<(Arc<Journal>, u64)>, FileError> {
-        let Some(journal) = self.journal_of(state) else {
+        let Some(journal) = self.journal_in_use() else {
             return Ok(None);
         };
         let image = self.emptied(state, state.pending.generation.saturating_add(1))?;
@@ -162,7 +162,7 @@ impl File {
             state.header.generation = state.pending.generation.saturating_add(4);
             self.forget_pending(state);
             state.pending.nr = intent.map(|(_, nr)| nr);
-            self.set_mode(state, Mode::InPlace);
+            self.set_mode(Mode::InPlace);
         }
         self.size.store(0, Ordering::Release);
         self.sparse.store(false, Ordering::Release);

@@ -149,10 +149,15 @@ struct Parts<'a> {
 
 impl File {
     /// The journal, if changes of this file go through it now.
-    pub(super) fn journal_of(&self, state: &State) -> Option<&Arc<Journal>> {
-        match state.mode {
-            Mode::InPlace => None,
-            Mode::Journalled => self.journal.as_ref(),
+    pub(super) fn journal_in_use(&self) -> Option<&Arc<Journal>> {
+        self.journal.as_ref().filter(|_| self.is_journalled())
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        if self.is_journalled() {
+            Mode::Journalled
+        } else {
+            Mode::InPlace
         }
     }
 

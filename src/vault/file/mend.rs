@@ -181,7 +181,7 @@ impl File {
     /// a slot that a crash cut. Such bytes must not end up inside a later gap.
     /// The caller holds the tail.
     pub(super) fn trim(&self, state: &mut State) -> Result<(), FileError> {
-        if state.end == End::Beyond && state.mode == Mode::InPlace {
+        if state.end == End::Beyond && self.mode() == Mode::InPlace {
             let len = self
                 .geometry
                 .cipher_len(self.size())

@@ -20,7 +20,7 @@ impl File {
         if state.phase == Phase::Clean {
             return Ok(());
         }
-        match state.mode {
+        match self.mode() {
             Mode::InPlace => self.seal_in_place(&mut state)?,
             Mode::Journalled => self.checkpoint(&mut state)?,
         }
@@ -74,7 +74,7 @@ impl File {
         let newest = {
             let _tail = self.ranges.tail(ChunkNo::new(0));
             let mut state = self.state.lock();
-            if state.mode == Mode::InPlace && state.phase == Phase::Changed {
+            if self.mode() == Mode::InPlace && state.phase == Phase::Changed {
                 self.seal_in_place(&mut state)?;
             }
             let unsynced = std::mem::take(&mut state.pending.unsynced);
