@@ -148,10 +148,14 @@ class Actor(threading.Thread):
         self.details.append(chosen)
         return self.top / chosen
 
+    def own(self, paths):
+        """Conflict copies are moved and deleted; changing them, and what is in copies of
+        directories, is left to other tests: clients keep no second copy of a conflict copy, and
+        Unison makes names of copies of copies until they are too long for any file system."""
+        return [path for path in paths if not any(conflict_of(part) for part in path.split("/"))]
+
     def own_files(self):
-        """Conflict copies are moved and deleted; writing to them is left to other tests,
-        as clients keep no second copy of a conflict copy."""
-        return [path for path in self.files if conflict_of(path.rpartition("/")[2]) is None]
+        return self.own(self.files)
 
     def fresh_name(self):
         self.unique += 1
@@ -161,7 +165,7 @@ class Actor(threading.Thread):
     def place(self, shared, share, height=0):
         """A path in some directory, under a name of both devices or one of its own, for
         something that is so many directories high."""
-        directory = self.random.choice([path for path in self.directories if path.count("/") + height < DEEPEST])
+        directory = self.random.choice([path for path in self.own(self.directories) if path.count("/") + height < DEEPEST])
         name = self.random.choice(shared) if self.random.random() < share else self.fresh_name()
         self.details.append(f"{directory}/{name}")
         return self.top / directory / name
