@@ -274,7 +274,7 @@ pub struct File {
     sparse: AtomicBool,
     state: Mutex<State>,
     journal: Option<Arc<Journal>>,
-    /// Whether the mode is [`Mode::Journalled`]; changed by holders of all chunks
+    /// Whether the mode is `Mode::Journalled`; changed by holders of all chunks
     /// only, so that it holds for whoever holds one.
     journalled: AtomicBool,
     /// What is not in its place yet. A leaf under `state`.

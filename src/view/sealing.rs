@@ -44,7 +44,8 @@ enum Due {
 impl Due {
     fn includes(self, open: &OpenState, file: &File) -> bool {
         let Some(rested) = file.unsealed_for() else {
-            return false;
+            // Sealed, but what followed failed.
+            return open.writers == 0;
         };
         match self {
             Self::Now => true,
@@ -138,11 +139,23 @@ impl View {
             *node.cached.lock() = file.content_mark();
             Ok(())
         });
-        result.map_err(|error| {
-            self.counters.failed_seals.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(file_id = %file.keys().file_id(), %error, "a file could not be sealed");
-            error.into()
-        })
+        result.map_err(|error| self.kept(file, error))
+    }
+
+    /// Counts a failed seal: the changes stay where they are, for the next try.
+    fn kept(&self, file: &File, error: FileError) -> FsError {
+        self.counters.failed_seals.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(file_id = %file.keys().file_id(), %error, "a file could not be sealed");
+        error.into()
+    }
+
+    /// For how long the file has said that it is about to change; says so if it
+    /// did not. `None` if there is nothing to say.
+    fn announce(&self, node: &Node, file: &File) -> Result<Option<Duration>, FileError> {
+        if file.is_in_journal() {
+            node.leave_behind_as(&file.store()?.stat()?);
+        }
+        file.announce_change()
     }
 
     /// Seals every file that nobody changed for `idle`, and those that were
@@ -243,10 +256,8 @@ impl View {
             return Ok(());
         }
         if let Due::Idle(_) = due {
-            if file.is_in_journal() {
-                node.leave_behind_as(&file.store()?.stat()?);
-            }
-            if let Some(since) = file.announce_change()?
+            let announced = self.announce(node, &file);
+            if let Some(since) = announced.map_err(|error| self.kept(&file, error))?
                 && since < ANNOUNCED_BEFORE_CHANGE
             {
                 // The next round puts it in place.

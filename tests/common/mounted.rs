@@ -322,13 +322,17 @@ impl<'v> Mounted<'v> {
     fn end(&mut self) -> Result<(), String> {
         let mut wrong = Vec::new();
         if !self.has_ended() {
-            // RELEASE comes after close(2) has returned: wait for it.
-            let end = Instant::now() + Duration::from_secs(10);
+            // RELEASE comes after close(2) has returned, and what waits in the
+            // journal goes to its place after that, on a busy disk too.
+            let end = Instant::now() + PATIENCE;
             while self.open_data_files().is_some_and(|f| !f.is_empty()) && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(5));
             }
             match self.open_data_files() {
-                Some(open) if !open.is_empty() => wrong.push(format!("leaked: {open:?}")),
+                Some(open) if !open.is_empty() => {
+                    let log = fs::read_to_string(&self.log).unwrap_or_default();
+                    wrong.push(format!("leaked: {open:?}; the daemon's log:\n{log}"));
+                }
                 Some(_) => {}
                 None => eprintln!("not checked for leaks: /proc/PID/fd is root's to read"),
             }
