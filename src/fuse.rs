@@ -8,6 +8,7 @@
 //! * `operations`: one method per request, the whole of [`fuser::Filesystem`].
 //! * `convert`: fuser's types to ours and back.
 //! * `guard`: runs each request so that a defect costs that request alone.
+//! * `busy_poll`: waiting awake for the next request.
 //! * `errno`: the one table from errors to numbers.
 //! * `seek`: SEEK_DATA and SEEK_HOLE on files with bytes only the kernel has.
 //!
@@ -19,6 +20,7 @@ pub mod counters;
 pub mod session;
 pub mod tell;
 
+mod busy_poll;
 mod convert;
 mod errno;
 mod guard;
@@ -32,6 +34,7 @@ use fuser::{
     Errno, Generation, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr,
 };
 
+use self::busy_poll::BusyPoll;
 use self::counters::{Counter, Counters};
 use self::errno::{BadRequest, Refusal, errno};
 use self::guard::guarded;
@@ -52,6 +55,7 @@ pub struct Adapter {
     writeback: Writeback,
     counters: Arc<Counters>,
     seeker: Seeker,
+    busy_poll: BusyPoll,
 }
 
 /// Runs a request and sends the reply that its kind calls for.
@@ -75,6 +79,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<(), Refusal>,
     ) {
+        let _next = self.busy_poll.after_reply();
         match self.run(counter, work) {
             Ok(()) => reply.ok(),
             Err(number) => reply.error(number),
@@ -87,6 +92,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<Entry, Refusal>,
     ) {
+        let _next = self.busy_poll.after_reply();
         match self.run(counter, work) {
             Ok(entry) => {
                 let attr = convert::file_attr(&entry.attr);
@@ -102,6 +108,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<Attr, Refusal>,
     ) {
+        let _next = self.busy_poll.after_reply();
         match self.run(counter, work) {
             Ok(attr) => reply.attr(&self.ttl, &convert::file_attr(&attr)),
             Err(number) => reply.error(number),
@@ -114,6 +121,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<Vec<u8>, Refusal>,
     ) {
+        let _next = self.busy_poll.after_reply();
         match self.run(counter, work) {
             Ok(bytes) => reply.data(&bytes),
             Err(number) => reply.error(number),
@@ -126,6 +134,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<u32, Refusal>,
     ) {
+        let _next = self.busy_poll.after_reply();
         match self.run(counter, work) {
             Ok(count) => reply.written(count),
             Err(number) => reply.error(number),
@@ -141,6 +150,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<Vec<u8>, Refusal>,
     ) {
+        let _next = self.busy_poll.after_reply();
         let sized = self.run(counter, |view| {
             let bytes = work(view)?;
             match u32::try_from(bytes.len()) {

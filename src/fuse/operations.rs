@@ -52,6 +52,7 @@ impl Filesystem for Adapter {
     fn destroy(&mut self) {}
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _next = self.busy_poll.after_reply();
         let outcome = self.run(&self.counters.lookup, |view| {
             match view.lookup(ino(parent), &convert::name(name)?) {
                 Ok(entry) => Ok(Some(entry)),
@@ -225,6 +226,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, request: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let how = convert::open_how(flags);
+        let _next = self.busy_poll.after_reply();
         let outcome = self.run(&self.counters.open, |view| {
             Ok(view.open(ino(node), how, &convert::caller(request, 0))?)
         });
@@ -251,6 +253,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let mut buffer = READ_BUFFER.take();
+        let _next = self.busy_poll.after_reply();
         let outcome = self.run(&self.counters.read, |view| {
             let len = usize::try_from(size).expect("Linux has no 16-bit usize");
             Ok(view.read(fh(handle), offset, len, &mut buffer)?)
@@ -316,6 +319,7 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let _next = self.busy_poll.after_reply();
         match self.run(&self.counters.opendir, |view| Ok(view.opendir(ino(node))?)) {
             Ok(opened) => {
                 reply.opened(
@@ -335,6 +339,7 @@ impl Filesystem for Adapter {
         cookie: u64,
         mut reply: ReplyDirectory,
     ) {
+        let _next = self.busy_poll.after_reply();
         let outcome = self.run(&self.counters.readdir, |view| {
             Ok(view.readdir(fh(handle), cookie, &mut |item| {
                 let (node, kind) = (INodeNo(item.ino.get()), convert::file_type(item.kind));
@@ -359,6 +364,7 @@ impl Filesystem for Adapter {
         mut reply: ReplyDirectoryPlus,
     ) {
         let none = Duration::ZERO;
+        let _next = self.busy_poll.after_reply();
         let outcome = self.run(&self.counters.readdirplus, |view| {
             Ok(view.readdirplus(fh(handle), cookie, &mut |item, entry| {
                 let (ttl, attr, generation) = match entry {
@@ -413,6 +419,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
+        let _next = self.busy_poll.after_reply();
         match self.run(&self.counters.statfs, |view| Ok(view.statfs()?)) {
             Ok(s) => {
                 let (free, usable) = (s.blocks_free, s.blocks_available);
@@ -450,6 +457,7 @@ impl Filesystem for Adapter {
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
         if name.as_bytes() == CAPABILITY {
+            let _next = self.busy_poll.after_reply();
             reply.error(self.decline(&self.counters.getxattr, BadRequest::NoAttribute));
             return;
         }
@@ -486,6 +494,7 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let how = convert::open_how(OpenFlags(flags));
+        let _next = self.busy_poll.after_reply();
         let outcome = self.run(&self.counters.create, |view| {
             let caller = convert::caller(request, umask);
             let mode = convert::permissions(mode);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use fuser::{Config, InitFlags, KernelConfig, SessionACL};
 
 use super::Adapter;
+use super::busy_poll::BusyPoll;
 use super::counters::Counters;
 use super::seek::{FlushThread, Seeker};
 use super::tell::Teller;
@@ -95,7 +96,9 @@ impl Session {
         let (seeker, flusher) =
             Seeker::start(Arc::clone(&view), Arc::clone(&counters), options.writeback)
                 .map_err(SessionError::Thread)?;
+        let device = fuse_fd.try_clone().map_err(SessionError::Handshake)?;
         let adapter = Adapter {
+            busy_poll: BusyPoll::new(device),
             view,
             ttl: options.cache_timeout,
             writeback: options.writeback,

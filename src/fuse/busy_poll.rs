@@ -1,0 +1,86 @@
+//! Waiting awake for the next request. A thread that sleeps in read(2) must be
+//! woken, and where the processor has gone idle that takes longer than most
+//! requests do themselves, above all in a virtual machine. So whoever has just
+//! answered looks for the next request for a moment before it goes to sleep.
+//!
+//! **Locks**: none. One thread at a time looks; it yields the processor each
+//! time, and stops trying for a while once nothing came of it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::sys::fuse_device::{self, Pending};
+
+/// How long to look. A program that works through small files asks again well
+/// within it.
+const LOOK_FOR: Duration = Duration::from_micros(50);
+
+/// Having found nothing so many times in a row, whoever waits sleeps ...
+const GIVE_UP_AFTER: u32 = 8;
+
+/// ... but for one time in so many.
+const TRY_ONE_IN: u32 = 16;
+
+/// Looks for the next request of one connection.
+#[derive(Debug)]
+pub(super) struct BusyPoll {
+    device: OwnedFd,
+    taken: AtomicBool,
+    /// How often in a row nothing was found.
+    misses: AtomicU32,
+}
+
+/// Looks for the next request when it is dropped: to be made before a reply is
+/// sent, in the same block.
+#[must_use]
+pub(super) struct AfterReply<'a>(&'a BusyPoll);
+
+impl Drop for AfterReply<'_> {
+    fn drop(&mut self) {
+        self.0.wait();
+    }
+}
+
+impl BusyPoll {
+    /// For the connection behind `device`, an open `/dev/fuse`.
+    pub(super) fn new(device: OwnedFd) -> Self {
+        Self {
+            device,
+            taken: AtomicBool::new(false),
+            misses: AtomicU32::new(0),
+        }
+    }
+
+    pub(super) fn after_reply(&self) -> AfterReply<'_> {
+        AfterReply(self)
+    }
+
+    /// Returns when there is a request to be read, or not for a while.
+    fn wait(&self) {
+        let misses = self.misses.load(Ordering::Relaxed);
+        if misses >= GIVE_UP_AFTER && !misses.is_multiple_of(TRY_ONE_IN) {
+            self.misses.store(misses.wrapping_add(1), Ordering::Relaxed);
+            return;
+        }
+        if self.taken.swap(true, Ordering::Acquire) {
+            return;
+        }
+        let found = self.look();
+        self.taken.store(false, Ordering::Release);
+        let misses = if found { 0 } else { misses.wrapping_add(1) };
+        self.misses.store(misses, Ordering::Relaxed);
+    }
+
+    fn look(&self) -> bool {
+        let began = Instant::now();
+        loop {
+            match fuse_device::pending(self.device.as_fd()) {
+                Pending::Request => return true,
+                Pending::Nothing if began.elapsed() < LOOK_FOR => thread::yield_now(),
+                Pending::Nothing => return false,
+            }
+        }
+    }
+}
