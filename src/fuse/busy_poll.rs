@@ -3,11 +3,11 @@
 //! requests do themselves, above all in a virtual machine. So whoever has just
 //! answered looks for the next request for a moment before it goes to sleep.
 //!
-//! **Locks**: none. One thread at a time looks; it yields the processor each
-//! time, and stops trying for a while once nothing came of it.
+//! **Locks**: none. Only the last to answer looks; it yields the processor each
+//! time, and nobody looks for a while once nothing came of it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,8 @@ const TRY_ONE_IN: u32 = 16;
 #[derive(Debug)]
 pub(super) struct BusyPoll {
     device: OwnedFd,
-    taken: AtomicBool,
+    /// Who looks: the one that took this number.
+    turn: AtomicU32,
     /// How often in a row nothing was found.
     misses: AtomicU32,
 }
@@ -48,7 +49,7 @@ impl BusyPoll {
     pub(super) fn new(device: OwnedFd) -> Self {
         Self {
             device,
-            taken: AtomicBool::new(false),
+            turn: AtomicU32::new(0),
             misses: AtomicU32::new(0),
         }
     }
@@ -64,22 +65,16 @@ impl BusyPoll {
             self.misses.store(misses.wrapping_add(1), Ordering::Relaxed);
             return;
         }
-        if self.taken.swap(true, Ordering::Acquire) {
-            return;
-        }
-        let found = self.look();
-        self.taken.store(false, Ordering::Release);
-        let misses = if found { 0 } else { misses.wrapping_add(1) };
-        self.misses.store(misses, Ordering::Relaxed);
-    }
-
-    fn look(&self) -> bool {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let began = Instant::now();
-        loop {
+        while self.turn.load(Ordering::Relaxed) == turn {
             match fuse_device::pending(self.device.as_fd()) {
-                Pending::Request => return true,
+                Pending::Request => return self.misses.store(0, Ordering::Relaxed),
                 Pending::Nothing if began.elapsed() < LOOK_FOR => thread::yield_now(),
-                Pending::Nothing => return false,
+                Pending::Nothing => {
+                    let misses = misses.wrapping_add(1);
+                    return self.misses.store(misses, Ordering::Relaxed);
+                }
             }
         }
     }
