@@ -79,3 +79,55 @@ impl BusyPoll {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed test may panic")]
+    use std::io::{PipeWriter, Write, pipe};
+
+    use super::*;
+
+    fn connection() -> (BusyPoll, PipeWriter) {
+        let (device, requests) = pipe().unwrap();
+        (BusyPoll::new(device.into()), requests)
+    }
+
+    fn misses(poll: &BusyPoll) -> u32 {
+        poll.misses.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_request_that_is_there_is_found() {
+        let (poll, mut requests) = connection();
+        drop(poll.after_reply());
+        assert_eq!(misses(&poll), 1);
+        requests.write_all(b"x").unwrap();
+        drop(poll.after_reply());
+        assert_eq!(misses(&poll), 0);
+    }
+
+    #[test]
+    fn the_end_of_the_connection_is_found() {
+        let (poll, requests) = connection();
+        drop(requests);
+        drop(poll.after_reply());
+        assert_eq!(misses(&poll), 0);
+    }
+
+    #[test]
+    fn where_nothing_ever_comes_few_look_and_one_still_finds() {
+        let (poll, mut requests) = connection();
+        let looks = |count: u32| {
+            let before = poll.turn.load(Ordering::Relaxed);
+            for _ in 0..count {
+                drop(poll.after_reply());
+            }
+            poll.turn.load(Ordering::Relaxed) - before
+        };
+        assert_eq!(looks(GIVE_UP_AFTER), GIVE_UP_AFTER);
+        assert_eq!(looks(10 * TRY_ONE_IN), 10);
+        requests.write_all(b"x").unwrap();
+        assert!(looks(TRY_ONE_IN) >= 1);
+        assert_eq!((misses(&poll), looks(3)), (0, 3), "all look again");
+    }
+}
