@@ -26,11 +26,21 @@ use crate::codec::geometry::Geometry;
 pub use key::KeyCommand;
 pub use secrets::{CostArgs, NewKeyArgs, PassphraseArgs, StrengthArgs, UnlockArgs};
 
+/// What `--version` says: also that a program built for measuring is no use.
+const VERSION: &str = if cfg!(keepfs_without_cipher) {
+    concat!(
+        env!("CARGO_PKG_VERSION"),
+        " WITHOUT ENCRYPTION, for measuring alone"
+    )
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// Everything that can be typed after `keepfs`.
 #[derive(Debug, Parser)]
 #[command(
     name = "keepfs",
-    version,
+    version = VERSION,
     about = "An encrypted file system for folders that somebody else stores",
     long_about = "An encrypted file system for folders that somebody else stores.\n\n\
         A vault is an ordinary directory that holds only ciphertext, one file for each of \
@@ -331,7 +341,7 @@ pub struct ManArgs {
 #[derive(Debug, Parser)]
 #[command(
     name = "mount.keepfs",
-    version,
+    version = VERSION,
     about = "Mounts a keepfs vault for mount(8)"
 )]
 pub struct HelperCli {
