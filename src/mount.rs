@@ -8,6 +8,7 @@
 //! | [`control`] | the socket over which a daemon tells about itself |
 //! | [`unmount`] | taking a mount off and waiting until all is saved |
 //! | [`table`] | what the kernel says is mounted |
+//! | `surplus` | memory of what the kernel forgot, given back |
 //! | `watch` | telling the kernel of changes made underneath |
 //! | [`holders`] | who keeps a mount busy |
 //!
@@ -27,6 +28,7 @@ pub mod holders;
 pub mod launch;
 pub mod point;
 pub mod statistics;
+mod surplus;
 pub mod table;
 pub mod unmount;
 mod watch;

@@ -360,6 +360,11 @@ impl View {
         }
     }
 
+    /// Gives back the room that the tables of objects have and do not need.
+    pub fn shrink(&self) {
+        self.inodes.shrink();
+    }
+
     /// The backing's figures, turned into plaintext terms.
     ///
     /// # Errors

@@ -34,7 +34,7 @@ pub(super) struct BusyPoll {
 }
 
 /// Looks for the next request when it is dropped: to be made before a reply is
-/// sent, in the same block.
+/// sent, in the same block, by what programs do file by file.
 #[must_use]
 pub(super) struct AfterReply<'a>(&'a BusyPoll);
 

@@ -319,7 +319,6 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        let _next = self.busy_poll.after_reply();
         match self.run(&self.counters.opendir, |view| Ok(view.opendir(ino(node))?)) {
             Ok(opened) => {
                 reply.opened(
@@ -339,7 +338,6 @@ impl Filesystem for Adapter {
         cookie: u64,
         mut reply: ReplyDirectory,
     ) {
-        let _next = self.busy_poll.after_reply();
         let outcome = self.run(&self.counters.readdir, |view| {
             Ok(view.readdir(fh(handle), cookie, &mut |item| {
                 let (node, kind) = (INodeNo(item.ino.get()), convert::file_type(item.kind));
@@ -419,7 +417,6 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
-        let _next = self.busy_poll.after_reply();
         match self.run(&self.counters.statfs, |view| Ok(view.statfs()?)) {
             Ok(s) => {
                 let (free, usable) = (s.blocks_free, s.blocks_available);

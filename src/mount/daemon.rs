@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::control::{Outcome, Server, Status};
 use super::statistics::Statistics;
+use super::surplus::Surplus;
 use super::table::{self, printable};
 use super::unmount::detach;
 use super::watch::WatchThread;
@@ -475,7 +476,7 @@ impl Mounted {
     }
 }
 
-/// Seals idle files once a round, until dropped.
+/// Seals idle files and gives back memory once a round, until dropped.
 struct IdleThread {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -487,8 +488,10 @@ impl IdleThread {
         let thread = thread::Builder::new()
             .name("idle".to_owned())
             .spawn(move || {
+                let mut surplus = Surplus::default();
                 while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(IDLE_ROUND) {
                     view.seal_idle(IDLE_BEFORE_SEAL);
+                    surplus.give_back(&view);
                 }
             })
             .inspect_err(|error| tracing::warn!("files are sealed at close only: {error}"))

@@ -49,6 +49,16 @@ pub fn effective_gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
+/// Gives memory that is free in this process back to the system, where the C
+/// library would keep it; malloc_trim(3).
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer; safe from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// What tells this machine from others: machine-id(5), or the host's name.
 #[must_use]
 pub fn machine_name() -> Vec<u8> {

@@ -365,6 +365,13 @@ impl Inodes {
         self.len() <= 1
     }
 
+    /// Gives back the room of nodes that are gone.
+    pub fn shrink(&self) {
+        let mut table = self.table.lock();
+        table.by_ino.shrink_to_fit();
+        table.by_key.shrink_to_fit();
+    }
+
     /// The live node of an object of the backing.
     #[must_use]
     pub fn find(&self, key: BackingKey) -> Option<Arc<Node>> {
