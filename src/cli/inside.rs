@@ -53,7 +53,14 @@ pub(super) fn open(path: &Path, words: &super::args::UnlockArgs) -> anyhow::Resu
     let failed = || format!("cannot open the vault {}", printable(path.as_os_str()));
     let locked = LockedVault::open(path).with_context(failed)?;
     mount::check_slots(&locked.info()).with_context(failed)?;
-    unlock::vault(words, path, locked)
+    let vault = unlock::vault(words, path, locked)?;
+    if vault.has_journals().with_context(failed)? {
+        eprintln!(
+            "keepfs: the last changes of files may be in a journal and not show here: a mount \
+             puts them in place within seconds, or, if the last one did not end, the next one does"
+        );
+    }
+    Ok(vault)
 }
 
 /// One object of `ls --json`, a line each. Fields are added, never changed.

@@ -477,6 +477,33 @@ fn an_older_chunk_put_back_is_noticed() {
 }
 
 #[test]
+fn readers_without_a_mount_tell_of_a_journal() {
+    let place = filled();
+    let tells = |words: &[&str]| {
+        let ran = place.run(&[words, &["--keyfile", "key"]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stderr.contains("may be in a journal")
+    };
+    let mount = || {
+        place.run(&["mount", "--keyfile", "key", "v", "m"]).done();
+    };
+    assert!(!tells(&["ls", "v"]));
+    mount();
+    let path = place.point().join("file");
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(b"changed", 0).unwrap();
+    file.sync_all().unwrap();
+    place.kill();
+    drop(file);
+    assert!(tells(&["ls", "v"]));
+    assert!(tells(&["cat", "v:file"]));
+    mount();
+    assert!(fs::read(&path).unwrap().starts_with(b"changed"));
+    place.run(&["unmount", "m"]).done();
+    assert!(!tells(&["ls", "v"]));
+}
+
+#[test]
 fn a_file_that_a_kill_left_open_is_unproven() {
     let place = filled();
     // With a journal, what was synced is sealed.
