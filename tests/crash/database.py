@@ -98,6 +98,19 @@ class Database(Load):
             outcome.lost.append(f"sqlite: transactions to {text} are there, {promised} were committed")
         else:
             self.expected = int(text)
+            self.set_aside_journal(top / "data.db-journal", outcome)
+
+    @staticmethod
+    def set_aside_journal(journal, outcome):
+        """A rollback journal is synced before its first bytes say what it is: one without them
+        was promised nothing, and SQLite leaves it alone. Any other it has played back and removed."""
+        try:
+            with open(journal, "rb") as file:
+                if file.read(8) == bytes(8):
+                    outcome.never_synced[journal] = "a rollback journal that was never synced"
+        except OSError:
+            # Gone, as it should be; or for `check` to tell.
+            pass
 
     def look(self, top):
         try:
