@@ -271,6 +271,35 @@ def header(file: FileKeys, nonce: bytes, fields: bytes, clear: bytes = b"KPF1" +
     return front + nonce + xchacha_seal(file.fk, nonce, fields, b"\x00" + front)
 
 
+def host_tag(keys: Keys, machine: bytes) -> bytes:
+    return hmac.digest(keys["journal"], b"host" + machine, "sha256")[:16]
+
+
+def journal_head(keys: Keys, journal_id: bytes, nonce: bytes, fields: bytes) -> bytes:
+    """`fields` are padded with zeros."""
+    front = b"KPJ1" + bytes(4) + journal_id
+    return front + nonce + xchacha_seal(keys["journal"], nonce, fields.ljust(64, b"\0"), b"keepfs journal" + front)
+
+
+def journal_frame(keys: Keys, journal_id: bytes, sequence: int, nonce: bytes, record: bytes, data: bytes) -> bytes:
+    front = struct.pack("<IIQ", len(record) + 16, len(data), sequence)
+    return front + nonce + xchacha_seal(keys["journal"], nonce, record, b"keepfs journal" + journal_id + front) + data
+
+
+def file_record(nr: int, file_id: bytes, inode: int, fields: bytes, place: bytes) -> bytes:
+    return struct.pack("<QQ", 1, nr) + file_id + struct.pack("<Q", inode) + fields + place
+
+
+def change_record(nr: int, file_id: bytes, fields: bytes, replaced) -> bytes:
+    """`replaced`: how, chunk, old tag and new tag of each."""
+    entries = [struct.pack("<BQ", how, chunk) + old + new for how, chunk, old, new in replaced]
+    return struct.pack("<QQ", 2, nr) + file_id + fields + b"".join(entries)
+
+
+def done_record(nr: int) -> bytes:
+    return struct.pack("<QQ", 3, nr)
+
+
 def chunk_slot(file: FileKeys, number: int, nonce: bytes, plain: bytes) -> bytes:
     ad = b"\x01" + struct.pack("<Q", number)
     return nonce + xchacha_seal(file.fk, nonce, plain, ad)

@@ -12,6 +12,8 @@
 
 #[path = "vectors_run/case.rs"]
 mod case;
+#[path = "vectors_run/journal.rs"]
+mod journal;
 #[path = "vectors_run/refusal.rs"]
 mod refusal;
 
@@ -627,8 +629,10 @@ fn every_kind_has_its_test() {
         "copy",
         "entry",
         "file",
+        "frame",
         "geometry",
         "header",
+        "journal",
         "keys",
         "link",
         "name",
