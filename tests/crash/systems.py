@@ -54,6 +54,8 @@ class System:
         self.point = home / "mnt"
         self.keyfile = home / "key"
         self.server = None
+        # New files that no fsync had promised and that earlier kills left unreadable.
+        self.never_synced = set()
         for path in ("mnt", "state", "run"):
             (home / path).mkdir(parents=True, exist_ok=True)
         (home / "run").chmod(0o700)
@@ -151,9 +153,10 @@ class Keepfs(System):
 
     def check(self, outcome):
         status, report = self.report()
+        self.never_synced |= outcome.never_synced.keys()
         for finding in report["findings"]:
             path = self.point / (finding.get("plain_path") or "")
-            if finding["loss"] in NO_LOSS or path in outcome.never_synced:
+            if finding["loss"] in NO_LOSS or path in self.never_synced:
                 outcome.notes.append(finding["kind"])
             else:
                 outcome.findings.append(f"{finding['kind']} {finding.get('plain_path') or finding.get('cipher_path')}: {finding['what']}")
