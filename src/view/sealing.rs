@@ -27,6 +27,11 @@ pub const IDLE_BEFORE_SEAL: Duration = Duration::from_secs(10);
 /// before they are: what was being copied is whole by then.
 pub const ANNOUNCED_BEFORE_CHANGE: Duration = Duration::from_millis(900);
 
+/// Having rested for so long, which is more than a tick of the clock that times
+/// files, an unsealed file may have been looked at. Sooner, a look is not worth
+/// asking the backing for the file's times.
+const SEEN_AFTER: Duration = Duration::from_millis(5);
+
 /// Flushes of so many files are asked for at once: the backing's file system
 /// makes one of them.
 const FLUSHES_AT_ONCE: usize = 8;
@@ -117,12 +122,12 @@ impl View {
                 file.abandon();
                 return Ok(());
             }
-            if file.unsealed_for().is_some() {
+            if let Some(rested) = file.unsealed_for() {
                 node.leave_behind();
-            }
-            if file.is_in_journal() {
-                // Sync clients may have seen it so for seconds.
-                node.leave_behind_as(&store.stat()?);
+                if file.is_in_journal() || rested > SEEN_AFTER {
+                    // Sync clients may have seen it as it is now.
+                    node.leave_behind_as(&store.stat()?);
+                }
             }
             match file.seal() {
                 // Somebody else deleted it underneath.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 
 use rustix::fs::{
     AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags, getxattr, listxattr,
@@ -300,6 +300,29 @@ fn the_coming_and_going_of_the_journal_does_not_show() {
 /// How a sync client knows a file: by size and mtime.
 fn looks(path: &std::path::Path) -> (u64, (i64, i64)) {
     (fs::metadata(path).unwrap().len(), times(path).1)
+}
+
+#[test]
+fn a_new_file_does_not_end_up_looking_as_it_did_unsealed() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    let path = mounted.path("f");
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(&path)
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &pattern(8192, 1), 0).unwrap();
+    let on_backing = vault.only_data_file();
+    let unsealed = (looks(&on_backing), fs::read(&on_backing).unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    set(&path, unsealed.0.1, unsealed.0.1);
+    drop(file);
+    wait_until("it is sealed", || mounted.status()["open_for_writing"] == 0);
+    let sealed = (looks(&on_backing), fs::read(&on_backing).unwrap());
+    assert!(unsealed.1 != sealed.1, "nothing changed");
+    assert!(unsealed.0 != sealed.0, "it looks as before");
 }
 
 #[test]
