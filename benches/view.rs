@@ -2,7 +2,6 @@
 //! itself takes for a request. The backing is in memory (`/dev/shm`) if there
 //! is such a place.
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
-#![allow(clippy::unwrap_used, reason = "a benchmark that fails may panic")]
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -40,11 +39,13 @@ const READ_WRITE: OpenHow = OpenHow {
 const SMALL: usize = 1000;
 /// Entries of the directory that is listed.
 const ENTRIES: u64 = 1000;
-/// Bytes of the file that is read and written at random.
-const LARGE: u64 = 64 << 20;
 const CHUNK: usize = 4096;
 /// Bytes of the requests that stream.
 const REQUEST: usize = 1 << 20;
+/// Requests that fill the file that is read and written at random.
+const LARGE: u64 = 64;
+/// Chunks of that file.
+const CHUNKS: u64 = LARGE << 8;
 
 /// A view on a vault of its own.
 struct Mount {
@@ -66,8 +67,11 @@ impl Mount {
         } else {
             tempfile::tempdir()
         };
-        let backing = backing.unwrap();
-        let key = || Credential::KeyFile(KeyFile::from_bytes(b"benchmark".to_vec()).unwrap());
+        let backing = backing.expect("a directory can be made");
+        let key = || {
+            let bytes = b"benchmark".to_vec();
+            Credential::KeyFile(KeyFile::from_bytes(bytes).expect("it is not empty"))
+        };
         let options = InitOptions {
             geometry: Geometry::DEFAULT,
             cost: KdfCost {
@@ -78,10 +82,12 @@ impl Mount {
             label: String::new(),
             credential: key(),
         };
-        init(backing.path(), &options).unwrap();
+        init(backing.path(), &options).expect("the directory is empty");
         let caps = KdfCaps { ram_kib: 1 << 22 };
-        let vault = LockedVault::open(backing.path()).unwrap();
-        let vault = vault.unlock(&key(), &caps, SlotChoice::Any).unwrap();
+        let vault = LockedVault::open(backing.path())
+            .expect("a vault was made")
+            .unlock(&key(), &caps, SlotChoice::Any)
+            .expect("its own key opens it");
         match overwrites {
             Overwrites::Journalled => vault.begin_journal(),
             Overwrites::InPlace => {}
@@ -92,37 +98,54 @@ impl Mount {
             freshness: Duration::from_secs(1),
         };
         Self {
-            view: View::new(Arc::new(vault), options).unwrap(),
+            view: View::new(Arc::new(vault), options).expect("the root can be read"),
             _backing: backing,
         }
     }
 
-    /// A new file with `len` bytes, closed.
-    fn file(&self, name: &PlainName, len: u64) -> Ino {
+    /// A new file with these bytes so many times, closed.
+    fn file(&self, name: &PlainName, bytes: &[u8], times: u64) -> Ino {
         let (entry, opened) = self
             .view
             .create(&CALLER, Ino::ROOT, name, 0o644, READ_WRITE)
-            .unwrap();
-        let piece = vec![0x5a; REQUEST];
+            .expect("the name is new");
         let mut at = 0;
-        while at < len {
-            let rest = usize::try_from(len - at).unwrap().min(piece.len());
-            self.write(opened.fh, at, &piece[..rest]);
-            at += u64::try_from(rest).unwrap();
+        for _ in 0..times {
+            self.write(opened.fh, at, bytes);
+            at += u64::try_from(bytes.len()).expect("usize has at most 64 bits");
         }
         self.view.release(opened.fh);
         entry.attr.ino
     }
 
+    fn lookup(&self, name: &PlainName) -> Ino {
+        let entry = self.view.lookup(Ino::ROOT, name);
+        entry.expect("it was made").attr.ino
+    }
+
+    fn open(&self, ino: Ino, how: OpenHow) -> Fh {
+        let opened = self.view.open(ino, how, &CALLER);
+        opened.expect("it was made").fh
+    }
+
+    fn read(&self, fh: Fh, at: u64, len: usize, out: &mut Vec<u8>) {
+        let read = self.view.read(fh, at, len, out);
+        read.expect("it is whole");
+    }
+
     fn write(&self, fh: Fh, at: u64, bytes: &[u8]) {
-        self.view
-            .write(fh, at, bytes, WriteCaller::KeepSuid)
-            .unwrap();
+        let written = self.view.write(fh, at, bytes, WriteCaller::KeepSuid);
+        written.expect("there is room");
     }
 }
 
 fn name(number: u64) -> PlainName {
-    PlainName::new(format!("file{number}").as_bytes()).unwrap()
+    PlainName::new(format!("file{number}").as_bytes()).expect("a legal name")
+}
+
+/// So that each chunk comes once, far from the one before.
+fn far_apart(turn: u64) -> u64 {
+    (turn * 7919 % CHUNKS) << 12
 }
 
 fn small_files(c: &mut Criterion) {
@@ -136,46 +159,43 @@ fn small_files(c: &mut Criterion) {
         b.iter(|| {
             number += 1;
             let name = name(number);
-            let (entry, opened) = view
-                .create(&CALLER, Ino::ROOT, &name, 0o644, READ_WRITE)
-                .unwrap();
-            mount.write(opened.fh, 0, &content);
-            view.release(opened.fh);
-            view.unlink(Ino::ROOT, &name).unwrap();
-            view.forget(entry.attr.ino, 1);
+            let ino = mount.file(&name, &content, 1);
+            view.unlink(Ino::ROOT, &name).expect("it was made");
+            view.forget(ino, 1);
         });
     });
     for number in 0..ENTRIES {
-        let ino = mount.file(&name(number), u64::try_from(SMALL).unwrap());
+        let ino = mount.file(&name(number), &content, 1);
         view.forget(ino, 1);
     }
-    let mut next = (0..ENTRIES).cycle().map(name);
+    let mut number = 0;
     group.bench_function("lookup", |b| {
         b.iter(|| {
-            let entry = view.lookup(Ino::ROOT, &next.next().unwrap()).unwrap();
-            view.forget(entry.attr.ino, 1);
+            number += 1;
+            let ino = mount.lookup(&name(number % ENTRIES));
+            view.forget(ino, 1);
         });
     });
-    let ino = view.lookup(Ino::ROOT, &name(1)).unwrap().attr.ino;
+    let ino = mount.lookup(&name(1));
     let mut out = Vec::new();
     group.bench_function("open-read-close", |b| {
         b.iter(|| {
-            let opened = view.open(ino, READ, &CALLER).unwrap();
-            view.read(opened.fh, 0, CHUNK, &mut out).unwrap();
-            view.release(opened.fh);
+            let fh = mount.open(ino, READ);
+            mount.read(fh, 0, CHUNK, &mut out);
+            view.release(fh);
         });
     });
     group.throughput(Throughput::Elements(ENTRIES));
     group.bench_function("list-with-attributes", |b| {
         b.iter(|| {
-            let opened = view.opendir(Ino::ROOT).unwrap();
+            let fh = view.opendir(Ino::ROOT).expect("the root is there").fh;
             let mut seen = Vec::new();
-            let listed = view.readdirplus(opened.fh, 0, &mut |_, entry| {
+            let listed = view.readdirplus(fh, 0, &mut |_, entry| {
                 seen.extend(entry.map(|entry| entry.attr.ino));
                 ControlFlow::Continue(())
             });
-            listed.unwrap();
-            view.releasedir(opened.fh);
+            listed.expect("the root can be read");
+            view.releasedir(fh);
             seen.into_iter().for_each(|ino| view.forget(ino, 1));
         });
     });
@@ -183,42 +203,40 @@ fn small_files(c: &mut Criterion) {
 }
 
 fn one_large_file(c: &mut Criterion) {
+    let content = vec![0xa5; REQUEST];
+    let mut out = Vec::new();
     for (label, overwrites) in [
         ("in-place", Overwrites::InPlace),
         ("journalled", Overwrites::Journalled),
     ] {
         let mount = Mount::new(overwrites);
-        let view = &mount.view;
-        let ino = mount.file(&name(0), LARGE);
-        let fh = view.open(ino, READ_WRITE, &CALLER).unwrap().fh;
+        let ino = mount.file(&name(0), &content, LARGE);
+        let fh = mount.open(ino, READ_WRITE);
         let mut group = c.benchmark_group(format!("large-file/{label}"));
-        // Every chunk once, far from the one before.
-        let chunks = LARGE / u64::try_from(CHUNK).unwrap();
-        let mut next = (0..chunks)
-            .cycle()
-            .map(|i| i * 7919 % chunks * u64::try_from(CHUNK).unwrap());
-        let mut out = Vec::new();
+        let mut turn = 0;
         group.throughput(Throughput::Elements(1));
         group.bench_function("read-4-KiB-at-random", |b| {
             b.iter(|| {
-                view.read(fh, next.next().unwrap(), CHUNK, &mut out)
-                    .unwrap()
+                turn += 1;
+                mount.read(fh, far_apart(turn), CHUNK, &mut out);
             });
         });
-        let content = vec![0xa5; REQUEST];
         group.bench_function("write-4-KiB-at-random", |b| {
-            b.iter(|| mount.write(fh, next.next().unwrap(), &content[..CHUNK]));
+            b.iter(|| {
+                turn += 1;
+                mount.write(fh, far_apart(turn), &content[..CHUNK]);
+            });
         });
-        group.throughput(Throughput::Bytes(u64::try_from(REQUEST).unwrap()));
+        group.throughput(Throughput::Bytes(1 << 20));
         group.bench_function("read-1-MiB", |b| {
-            b.iter(|| view.read(fh, 0, REQUEST, &mut out).unwrap());
+            b.iter(|| mount.read(fh, 0, REQUEST, &mut out));
         });
         group.bench_function("write-1-MiB", |b| {
             b.iter(|| mount.write(fh, 0, &content));
         });
         group.finish();
-        view.release(fh);
-        view.seal_all().unwrap();
+        mount.view.release(fh);
+        mount.view.seal_all().expect("there is room");
     }
 }
 

@@ -209,13 +209,13 @@ def writers(chosen, found):
                     thread.join()
 
             speeds[count] = total / timed(all_of, 1)
-            peak = mount.memory()
+            held = mount.memory()
         mount.remount()
         drop_caches()
         for i in range(many):
             if (mount.point / f"{many} {i}").read_bytes() != content * (total // many // PIECE):
                 raise Failed("a file reads other than it was written")
-    found["writers"] = {"MB_s": speeds, "memory_after": peak}
+    found["writers"] = {"MB_s": speeds, "memory_after": held}
 
 
 def open_files(chosen, found):

@@ -1,12 +1,12 @@
 # What the scripts share that drive the program with other programs' help; sourced from the
 # top of the tree, after scripts/lib/install.sh.
 
-# find_keepfs PROFILE: the program in $keepfs, as given in $KEEPFS_BIN or the newest that
-# is built, else built as PROFILE
+# find_keepfs PROFILE: the program in $keepfs, as given in $KEEPFS_BIN; else a release, built
+# from what stands here, or for `debug` the newest that is built, of whatever profile
 find_keepfs() {
     local target=${CARGO_TARGET_DIR:-target} built
     keepfs=${KEEPFS_BIN:-}
-    if [ -z "$keepfs" ]; then
+    if [ -z "$keepfs" ] && [ "$1" != release ]; then
         for built in "$target/release/keepfs" "$target/debug/keepfs"; do
             if [ -x "$built" ] && { [ -z "$keepfs" ] || [ "$built" -nt "$keepfs" ]; }; then keepfs=$built; fi
         done

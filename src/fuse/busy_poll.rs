@@ -66,17 +66,23 @@ impl BusyPoll {
             return;
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        match self.look(turn) {
+            Some(Pending::Request) => self.misses.store(0, Ordering::Relaxed),
+            Some(Pending::Nothing) => self.misses.store(misses.wrapping_add(1), Ordering::Relaxed),
+            None => {}
+        }
+    }
+
+    /// What there was to be found; `None` if somebody has answered since.
+    fn look(&self, turn: u32) -> Option<Pending> {
         let began = Instant::now();
         while self.turn.load(Ordering::Relaxed) == turn {
             match fuse_device::pending(self.device.as_fd()) {
-                Pending::Request => return self.misses.store(0, Ordering::Relaxed),
                 Pending::Nothing if began.elapsed() < LOOK_FOR => thread::yield_now(),
-                Pending::Nothing => {
-                    let misses = misses.wrapping_add(1);
-                    return self.misses.store(misses, Ordering::Relaxed);
-                }
+                found @ (Pending::Request | Pending::Nothing) => return Some(found),
             }
         }
+        None
     }
 }
 
@@ -104,6 +110,17 @@ mod tests {
         requests.write_all(b"x").unwrap();
         drop(poll.after_reply());
         assert_eq!(misses(&poll), 0);
+    }
+
+    #[test]
+    fn whoever_is_not_the_last_to_answer_finds_nothing() {
+        let (poll, mut requests) = connection();
+        requests.write_all(b"x").unwrap();
+        drop(poll.after_reply());
+        let turn = poll.turn.load(Ordering::Relaxed);
+        assert_eq!(poll.look(turn), Some(Pending::Request));
+        drop(poll.after_reply());
+        assert_eq!(poll.look(turn), None);
     }
 
     #[test]

@@ -48,14 +48,16 @@ enum Due {
 
 impl Due {
     fn includes(self, open: &OpenState, file: &File) -> bool {
-        let Some(rested) = file.unsealed_for() else {
-            // Sealed, but what followed failed.
-            return open.writers == 0;
-        };
-        match self {
-            Self::Now => true,
-            Self::Idle(idle) => open.writers == 0 || rested >= idle || file.is_announced(),
-        }
+        // Nobody writes to it any more: it is to be let go, sealed or not.
+        let is_closed = open.writers == 0;
+        let rested = file.unsealed_for();
+        is_closed
+            || match self {
+                Self::Now => rested.is_some(),
+                Self::Idle(idle) => {
+                    file.is_announced() || rested.is_some_and(|rested| rested >= idle)
+                }
+            }
     }
 }
 
