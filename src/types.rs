@@ -116,6 +116,22 @@ pub struct Time {
 }
 
 impl Time {
+    /// A nanosecond earlier.
+    #[must_use]
+    pub const fn previous(self) -> Self {
+        if self.nanos > 0 {
+            Self {
+                nanos: self.nanos - 1,
+                ..self
+            }
+        } else {
+            Self {
+                secs: self.secs.saturating_sub(1),
+                nanos: 999_999_999,
+            }
+        }
+    }
+
     /// A nanosecond later.
     #[must_use]
     pub const fn next(self) -> Self {

@@ -222,6 +222,9 @@ pub struct SetAttr {
     pub atime: SetTime,
     /// New modification time.
     pub mtime: SetTime,
+    /// The ctime that goes with it. Where the two are equal the mtime is that of
+    /// a write, which the kernel tells of now; else somebody chose it.
+    pub ctime: Option<Time>,
 }
 
 /// Whether the mount may change the vault.

@@ -99,6 +99,7 @@ pub(super) struct RawSetAttr {
     pub(super) size: Option<u64>,
     pub(super) atime: Option<TimeOrNow>,
     pub(super) mtime: Option<TimeOrNow>,
+    pub(super) ctime: Option<SystemTime>,
 }
 
 /// What a SETATTR changes. Type bits of the mode are dropped; an id of -1
@@ -112,6 +113,7 @@ pub(super) fn set_attr(raw: RawSetAttr) -> SetAttr {
         size: raw.size,
         atime: set_time(raw.atime),
         mtime: set_time(raw.mtime),
+        ctime: raw.ctime.map(time_from_request),
     }
 }
 
@@ -353,6 +355,7 @@ mod tests {
             size: None,
             atime: None,
             mtime: Some(TimeOrNow::Now),
+            ctime: None,
         });
         assert_eq!((set.mode, set.uid, set.gid), (Some(0o644), None, Some(7)));
         assert_eq!((set.atime, set.mtime), (SetTime::Omit, SetTime::Now));

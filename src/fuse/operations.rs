@@ -100,7 +100,7 @@ impl Filesystem for Adapter {
         size: Option<u64>,
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
-        _ctime: Option<SystemTime>,
+        ctime: Option<SystemTime>,
         handle: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
@@ -115,6 +115,7 @@ impl Filesystem for Adapter {
             size,
             atime,
             mtime,
+            ctime,
         };
         let change = convert::set_attr(raw);
         self.attr(reply, &self.counters.setattr, |view| {

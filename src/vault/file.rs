@@ -50,6 +50,8 @@ use self::journalled::{Overlay, Pending};
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
+use self::times::PendingTimes;
+pub use self::times::{MtimeOf, SEEN_AFTER};
 pub use self::verify::{Contents, SealVerdict};
 use crate::codec::RandomError;
 use crate::codec::batch::{ChunkDamage, SealError, SealSum, SlotTerms};
@@ -57,7 +59,7 @@ use crate::codec::geometry::Geometry;
 use crate::codec::header::{Header, HeaderError, OpenFlag, SparseFlag};
 use crate::codec::keys::FileKeys;
 use crate::store::file::{PartialWrite, StoreFile};
-use crate::types::{Access, ChunkNo, CipherLen, CipherOff, DirId, PlainLen, SetTime, Time};
+use crate::types::{Access, ChunkNo, CipherLen, CipherOff, DirId, PlainLen, Time};
 use crate::vault::Vault;
 use crate::vault::journal::Journal;
 
@@ -193,20 +195,6 @@ impl Tracking {
     }
 }
 
-/// Times the caller set while the file is OPEN; applied after the seal.
-#[derive(Clone, Copy, Debug)]
-struct PendingTimes {
-    atime: SetTime,
-    mtime: SetTime,
-}
-
-impl PendingTimes {
-    const NONE: Self = Self {
-        atime: SetTime::Omit,
-        mtime: SetTime::Omit,
-    };
-}
-
 /// Stands for the contents of a sealed file: where two are equal, so are the
 /// bytes. Taken from the header, whose seal is a sum over every slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +240,8 @@ struct State {
     tracking: Tracking,
     phase: Phase,
     times: PendingTimes,
+    /// The mtime that a new file has on the backing until it is sealed.
+    held: Option<Time>,
     last_change: Instant,
     pending: Pending,
 }
@@ -441,6 +431,7 @@ impl File {
                 tracking,
                 phase: Phase::Clean,
                 times: PendingTimes::NONE,
+                held: None,
                 last_change: Instant::now(),
                 pending: Pending::new(&header, geometry.last_chunk(size).next()),
             }),
@@ -514,33 +505,6 @@ impl File {
         Ok(())
     }
 
-    /// Times the mount shows instead of the backing's, while the file is open.
-    #[must_use]
-    pub fn pending_times(&self) -> (SetTime, SetTime) {
-        let times = self.state.lock().times;
-        (times.atime, times.mtime)
-    }
-
-    /// Sets times: at once on an unchanged file, after the seal on a changed one.
-    ///
-    /// # Errors
-    /// The backing's.
-    pub fn set_times(&self, atime: SetTime, mtime: SetTime) -> Result<(), FileError> {
-        let mut state = self.state.lock();
-        match state.phase {
-            Phase::Clean => Ok(self.store()?.set_times(atime, mtime)?),
-            Phase::Changed => {
-                if atime != SetTime::Omit {
-                    state.times.atime = resolve_now(atime);
-                }
-                if mtime != SetTime::Omit {
-                    state.times.mtime = resolve_now(mtime);
-                }
-                Ok(())
-            }
-        }
-    }
-
     /// What its contents are known by; `None` while they are not sealed.
     #[must_use]
     pub fn content_mark(&self) -> Option<ContentMark> {
@@ -579,13 +543,6 @@ pub fn clock_now() -> Time {
             nanos: since.subsec_nanos(),
         },
         Err(_) => Time { secs: 0, nanos: 0 },
-    }
-}
-
-fn resolve_now(time: SetTime) -> SetTime {
-    match time {
-        SetTime::Now => SetTime::At(clock_now()),
-        SetTime::Omit | SetTime::At(_) => time,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::codec::link::target_plain_len;
 use crate::store::StoreNode;
 use crate::sys::fs::Stat;
 use crate::types::{Caller, CipherLen, Fh, FileKind, Ino, PlainLen, SetTime};
-use crate::vault::file::{File, clock_now};
+use crate::vault::file::{File, MtimeOf, clock_now};
 
 impl View {
     /// Attributes of an object; of an open file also after it was deleted.
@@ -134,7 +134,7 @@ impl View {
         if let Some(mode) = change.mode {
             object.set_mode(mode & 0o7777)?;
         }
-        if change.touches_times() && !Self::stands(&object, change)? {
+        if change.touches_times() && !Self::stands(&node, &object, change)? {
             Self::set_times(&node, &object, change)?;
         }
         let stat = object.stat()?;
@@ -147,13 +147,14 @@ impl View {
         match (object, &open.file) {
             // It may have been opened since it was reached by its place.
             (Object::Open(file, _), _) | (Object::Placed(_), Some(file)) => {
-                file.set_times(change.atime, change.mtime)?;
+                file.set_times(change.atime, change.mtime, change.mtime_of())?;
                 if file.unsealed_for().is_none() {
                     let store = file.store()?;
                     node.saw_times(&store.stat()?, |mtime| {
                         store.set_times(SetTime::Omit, mtime)?;
                         store.stat()
                     });
+                    node.note_moved(change.mtime);
                 }
             }
             (Object::Placed(placed), None) => {
@@ -163,6 +164,7 @@ impl View {
                         placed.set_times(SetTime::Omit, mtime)?;
                         placed.stat()
                     });
+                    node.note_moved(change.mtime);
                 }
             }
         }
@@ -171,11 +173,11 @@ impl View {
 
     /// Whether a change asks for nothing but the mtime that the backing has.
     /// The kernel does so after each rename and link, for the ctime it keeps.
-    fn stands(object: &Object, change: &SetAttr) -> Result<bool, FsError> {
+    fn stands(node: &Node, object: &Object, change: &SetAttr) -> Result<bool, FsError> {
         Ok(change.only_times()
             && change.atime == SetTime::Omit
             && Self::is_sealed(object)
-            && change.mtime == SetTime::At(object.stat()?.mtime))
+            && node.shows_as(change.mtime, object.stat()?.mtime))
     }
 
     /// Whether the backing's times are the final ones.
@@ -245,6 +247,14 @@ impl SetAttr {
         self.mode.is_none() && self.uid.is_none() && self.gid.is_none() && self.size.is_none()
     }
 
+    fn mtime_of(&self) -> MtimeOf {
+        match self.mtime {
+            SetTime::Now | SetTime::Omit => MtimeOf::Write,
+            SetTime::At(mtime) if self.ctime == Some(mtime) => MtimeOf::Write,
+            SetTime::At(_) => MtimeOf::Choice,
+        }
+    }
+
     fn touches_times(&self) -> bool {
         self.atime != SetTime::Omit || self.mtime != SetTime::Omit
     }
@@ -254,7 +264,7 @@ impl SetAttr {
 fn asks_nothing(node: &Node, change: &SetAttr) -> bool {
     let seen = *node.seen.lock();
     change.atime == SetTime::Omit
-        && seen.is_some_and(|seen| change.mtime == SetTime::At(seen.mtime()))
+        && seen.is_some_and(|seen| node.shows_as(change.mtime, seen.mtime()))
 }
 
 /// What is left to say of an object that has no name and is not open.

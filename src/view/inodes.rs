@@ -121,6 +121,9 @@ pub struct Node {
     /// Regular files: how the backing looked with other contents than now, the
     /// newest last.
     earlier: Mutex<Vec<Seen>>,
+    /// Regular files: an mtime that the kernel has, and the backing's in its
+    /// place.
+    moved: Mutex<Option<(Time, Time)>>,
     /// Regular files: the content that the kernel's pages are of.
     pub cached: Mutex<Option<ContentMark>>,
     /// Directories: the id under which the kernel was told of names in it.
@@ -151,6 +154,7 @@ impl Node {
             open: Mutex::default(),
             seen: Mutex::new(None),
             earlier: Mutex::default(),
+            moved: Mutex::default(),
             cached: Mutex::new(None),
             told_under: Mutex::new(None),
             notes_seen: AtomicU64::new(0),
@@ -267,6 +271,24 @@ impl Node {
             }
         }
         *self.seen.lock() = Some(look);
+    }
+
+    /// The kernel, which keeps its own idea of a file's mtime, was not given the
+    /// one it `asked` for.
+    pub fn note_moved(&self, asked: SetTime) {
+        let given = self.seen.lock().map(|seen| seen.mtime);
+        *self.moved.lock() = match (asked, given) {
+            (SetTime::At(asked), Some(given)) if asked != given => Some((asked, given)),
+            (SetTime::At(_) | SetTime::Now | SetTime::Omit, _) => None,
+        };
+    }
+
+    /// Whether an mtime that the kernel tells is what the backing `shows` already.
+    pub fn shows_as(&self, asked: SetTime, shows: Time) -> bool {
+        match asked {
+            SetTime::At(asked) => asked == shows || *self.moved.lock() == Some((asked, shows)),
+            SetTime::Now | SetTime::Omit => false,
+        }
     }
 
     /// Whether `stat` is not what we saw last. Only for files without handles:

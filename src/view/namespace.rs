@@ -247,6 +247,7 @@ impl View {
         let dir = self.dir(&parent)?;
         let file = Arc::new(self.new_file(caller, &dir, name, mode)?);
         let stat = file.store()?.stat()?;
+        file.born(stat.mtime);
         let entry = self.entry(&parent, name, &stat)?;
         let node = self.node(entry.attr.ino)?;
         // It was born OPEN, so it is sealed when the last handle goes, even

@@ -17,7 +17,7 @@ use super::inodes::{Node, OpenState};
 use super::watches::Suspect;
 use super::{FsError, View};
 use crate::types::{Fh, SetTime};
-use crate::vault::file::{File, FileError};
+use crate::vault::file::{File, FileError, SEEN_AFTER};
 use crate::vault::journal::Journal;
 
 /// How long a file that is open for writing must have rested before it is sealed.
@@ -26,11 +26,6 @@ pub const IDLE_BEFORE_SEAL: Duration = Duration::from_secs(10);
 /// How long the header of a file says that its slots are about to be replaced
 /// before they are: what was being copied is whole by then.
 pub const ANNOUNCED_BEFORE_CHANGE: Duration = Duration::from_millis(900);
-
-/// Having rested for so long, which is more than a tick of the clock that times
-/// files, an unsealed file may have been looked at. Sooner, a look is not worth
-/// asking the backing for the file's times.
-const SEEN_AFTER: Duration = Duration::from_millis(5);
 
 /// Flushes of so many files are asked for at once: the backing's file system
 /// makes one of them.
@@ -124,11 +119,15 @@ impl View {
                 file.abandon();
                 return Ok(());
             }
+            let (_, asked) = file.pending_times();
             if let Some(rested) = file.unsealed_for() {
                 node.leave_behind();
                 if file.is_in_journal() || rested > SEEN_AFTER {
-                    // Sync clients may have seen it as it is now.
-                    node.leave_behind_as(&store.stat()?);
+                    // Sync clients may have seen it as it is now; those for
+                    // which newer wins shall take what it becomes.
+                    let look = store.stat()?;
+                    node.leave_behind_as(&look);
+                    file.not_written_before(look.mtime.next());
                 }
             }
             match file.seal() {
@@ -143,6 +142,7 @@ impl View {
                 store.set_times(SetTime::Omit, mtime)?;
                 store.stat()
             });
+            node.note_moved(asked);
             *node.cached.lock() = file.content_mark();
             Ok(())
         });

@@ -539,5 +539,6 @@ fn size_change(size: u64) -> SetAttr {
         size: Some(size),
         atime: SetTime::Omit,
         mtime: SetTime::Omit,
+        ctime: None,
     }
 }

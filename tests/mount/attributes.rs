@@ -325,6 +325,64 @@ fn a_new_file_does_not_end_up_looking_as_it_did_unsealed() {
     assert!(unsealed.0 != sealed.0, "it looks as before");
 }
 
+/// What a sync client for which newer wins would take, and keep.
+#[test]
+fn the_backing_shows_no_later_time_than_in_the_end() {
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    let path = mounted.path("f");
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(&path)
+        .unwrap();
+    let write = |file: &fs::File, n| {
+        std::os::unix::fs::FileExt::write_all_at(file, &pattern(8192, n), 0).unwrap();
+    };
+    write(&file, 1);
+    let on_backing = vault.only_data_file();
+    let mut seen = vec![looks(&on_backing).1];
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    write(&file, 2);
+    seen.push(looks(&on_backing).1);
+    drop(file);
+    let in_the_end = |seen: &[(i64, i64)]| {
+        let last = looks(&on_backing).1;
+        for at in seen {
+            assert!(*at < last, "{at:?} was shown, {last:?} in the end");
+        }
+        assert_eq!(times(&path).1, last, "the mount shows another");
+    };
+    wait_until("it is sealed", || mounted.status()["open_for_writing"] == 0);
+    in_the_end(&seen);
+    // By way of the journal: announced and put in place seconds after it was written.
+    let before = times(&path).1;
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    write(&file, 3);
+    drop(file);
+    let mut shown = vec![before];
+    wait_until("it is in place", || {
+        shown.push(looks(&on_backing).1);
+        mounted.status()["open_for_writing"] == 0
+    });
+    let last = looks(&on_backing).1;
+    // Putting it in place takes less than a tick; what shows longer counts.
+    let mut seen: Vec<_> = shown
+        .windows(2)
+        .filter(|two| two[0] == two[1] && two[0] != last)
+        .map(|two| two[0])
+        .collect();
+    seen.dedup();
+    assert!(seen.len() >= 2, "it was never announced: {seen:?}");
+    in_the_end(&seen);
+    // The kernel tells the time it knows once more, with the new name.
+    fs::rename(&path, mounted.path("g")).unwrap();
+    drop(fs::File::open(mounted.path("g")).unwrap());
+    let mounted = mounted.remount();
+    assert_eq!(times(&mounted.path("g")).1, last);
+}
+
 #[test]
 fn size_or_mtime_on_the_backing_differs_after_every_change() {
     let vault = Vault::new();

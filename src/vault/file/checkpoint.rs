@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::journalled::{Mode, Overlay, Patch};
+use super::times::SEEN_AFTER;
 use super::write::to_u64;
 use super::{End, File, FileError, Phase, State, Tracking};
 use crate::codec::geometry::Geometry;
@@ -29,7 +30,13 @@ impl File {
             writer.sync_data()?;
         }
         journal.sync(state.pending.sequence)?;
+        let began = Instant::now();
         self.write_in_place(state, &writer)?;
+        // At once: from its first byte on the file showed the moment of this.
+        if began.elapsed() > SEEN_AFTER {
+            state.times.not_before(writer.stat()?.mtime.next());
+        }
+        state.times.apply(&writer)?;
         writer.sync_data()?;
         state.pending.unsynced = false;
         self.overlay.write().clear();
@@ -80,7 +87,12 @@ impl File {
             open: OpenFlag::Open,
             ..state.header
         };
+        let store = self.store()?;
+        let was = store.stat()?.mtime;
         self.replace_header(&mut state, open)?;
+        // Not the moment of this: the file has none of its newest bytes yet,
+        // and they are older.
+        Self::step_mtime(&store, was);
         state.pending.announced = Some(Instant::now());
         Ok(Some(Duration::ZERO))
     }

@@ -16,7 +16,7 @@ use crate::codec::geometry::Geometry;
 use crate::codec::header::Header;
 use crate::codec::journal::{NewSlot, Record, Replaced, SlotTag, tags};
 use crate::store::journal::JournalFile;
-use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen, SetTime};
+use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen};
 use crate::vault::journal::{AppendError, Appended, Journal};
 
 /// With so many chunks not in their place, they are put there: their list has
@@ -335,12 +335,8 @@ impl File {
         state.pending.nr = Some(nr);
         // Sync clients go by it: what comes from elsewhere meanwhile is a
         // conflict, and not simply newer.
-        match self.store()?.set_times(SetTime::Omit, SetTime::Now) {
-            // Somebody else's file that we may write.
-            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
-            Err(error) => tracing::debug!(%error, "the beginning of a change does not show"),
-            Ok(()) => {}
-        }
+        let store = self.store()?;
+        Self::step_mtime(&store, store.stat()?.mtime);
         Ok(nr)
     }
 

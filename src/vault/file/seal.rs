@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::journalled::Mode;
-use super::{File, FileError, Front, PendingTimes, Phase, State, Tracking};
+use super::times::PendingTimes;
+use super::{File, FileError, Front, Phase, State, Tracking};
 use crate::codec::header::OpenFlag;
 use crate::types::ChunkNo;
 
@@ -29,6 +30,7 @@ impl File {
         }
         state.times.apply(&*self.writer()?)?;
         state.times = PendingTimes::NONE;
+        state.held = None;
         state.empty_slot = None;
         state.phase = Phase::Clean;
         Ok(())
@@ -76,6 +78,9 @@ impl File {
             let mut state = self.state.lock();
             if self.mode() == Mode::InPlace && state.phase == Phase::Changed {
                 self.seal_in_place(&mut state)?;
+                if state.held.take().is_some() {
+                    state.times.apply(&*self.writer()?)?;
+                }
             }
             let unsynced = std::mem::take(&mut state.pending.unsynced);
             let newest = state.pending.nr.map(|_| state.pending.sequence);

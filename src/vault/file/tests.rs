@@ -26,7 +26,7 @@ use crate::codec::header;
 use crate::name::PlainName;
 use crate::sys::fs::mutation::Mutation;
 use crate::sys::fs::mutation::faults::{Plan, Scope, arm};
-use crate::types::PlainOff;
+use crate::types::{PlainOff, SetTime};
 use crate::vault::tests::World;
 
 /// Bytes in a chunk of the test vault.
@@ -274,12 +274,13 @@ fn times_are_applied_after_the_seal() {
     world.with("f", b"content");
     let file = world.sealed("f");
     let early = SetTime::At(EARLY);
-    file.set_times(SetTime::Omit, early).unwrap();
+    file.set_times(SetTime::Omit, early, MtimeOf::Choice)
+        .unwrap();
     assert_eq!(mtime(&world, "f"), (1_000_000, 17));
     file.write(off(0), b"changed").unwrap();
     let (_, pending) = file.pending_times();
     assert!(pending != early && pending != SetTime::Omit);
-    file.set_times(early, early).unwrap();
+    file.set_times(early, early, MtimeOf::Choice).unwrap();
     assert_eq!(file.pending_times(), (early, early));
     assert_ne!(mtime(&world, "f"), (1_000_000, 17));
     {
@@ -311,7 +312,8 @@ fn now_is_the_moment_of_the_call() {
     let world = World::new();
     let file = world.create("f");
     let before = clock_now();
-    file.set_times(SetTime::Now, SetTime::Omit).unwrap();
+    file.set_times(SetTime::Now, SetTime::Omit, MtimeOf::Choice)
+        .unwrap();
     let after = clock_now();
     let (SetTime::At(atime), mtime) = file.pending_times() else {
         panic!("not resolved");

@@ -1,10 +1,70 @@
-//! Times that are set after the seal, whose write changes them.
+//! Times: while a file is OPEN they wait, for what is written changes them.
+//! FORMAT.md, modification time.
 
-use super::{FileError, PendingTimes};
+use std::time::Duration;
+
+use super::{File, FileError, Phase, clock_now};
 use crate::store::file::StoreFile;
-use crate::types::SetTime;
+use crate::types::{SetTime, Time};
+
+/// Having stood for so long, which is more than a tick of the clock that times
+/// files, an unsealed file may have been looked at. Sooner, a look is not worth
+/// asking the backing for the file's times.
+pub const SEEN_AFTER: Duration = Duration::from_millis(5);
+
+/// Whose an mtime is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MtimeOf {
+    /// A write's, or a truncation's: the clock was read, and nobody minds if it
+    /// was read a moment later.
+    Write,
+    /// Somebody chose it, as `cp -p` does.
+    Choice,
+}
+
+/// Times set while the file is OPEN; applied after the seal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PendingTimes {
+    atime: SetTime,
+    mtime: SetTime,
+    mtime_of: MtimeOf,
+}
 
 impl PendingTimes {
+    pub(super) const NONE: Self = Self {
+        atime: SetTime::Omit,
+        mtime: SetTime::Omit,
+        mtime_of: MtimeOf::Write,
+    };
+
+    /// The contents changed now.
+    pub(super) fn note_write(&mut self) {
+        self.mtime = SetTime::At(clock_now());
+        self.mtime_of = MtimeOf::Write;
+    }
+
+    fn set(&mut self, atime: SetTime, mtime: SetTime, of: MtimeOf) {
+        if atime != SetTime::Omit {
+            self.atime = resolve_now(atime);
+        }
+        if mtime == SetTime::Omit {
+            return;
+        }
+        let mtime = resolve_now(mtime);
+        // The kernel sends the time of a write again with a later ctime: after
+        // a rename, for one.
+        if mtime != self.mtime {
+            self.mtime_of = of;
+        }
+        self.mtime = mtime;
+    }
+
+    pub(super) fn not_before(&mut self, floor: Time) {
+        if let (SetTime::At(mtime), MtimeOf::Write) = (self.mtime, self.mtime_of) {
+            self.mtime = SetTime::At(mtime.max(floor));
+        }
+    }
+
     /// Sets them, unless the backing shows them already as exactly as it can.
     pub(super) fn apply(self, store: &StoreFile) -> Result<(), FileError> {
         if self.stand(store)? {
@@ -32,5 +92,73 @@ impl PendingTimes {
                 Ok(shown.nanos == 0 && shown.secs == wanted.secs)
             }
         }
+    }
+}
+
+impl File {
+    /// Times the mount shows instead of the backing's, while the file is open.
+    #[must_use]
+    pub fn pending_times(&self) -> (SetTime, SetTime) {
+        let times = self.state.lock().times;
+        (times.atime, times.mtime)
+    }
+
+    /// Sets times: at once on an unchanged file, after the seal on a changed one.
+    ///
+    /// # Errors
+    /// The backing's.
+    pub fn set_times(&self, atime: SetTime, mtime: SetTime, of: MtimeOf) -> Result<(), FileError> {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Clean => Ok(self.store()?.set_times(atime, mtime)?),
+            Phase::Changed => {
+                state.times.set(atime, mtime, of);
+                Ok(())
+            }
+        }
+    }
+
+    /// It was created, and the backing shows this mtime: until it is sealed it
+    /// keeps one from just before. So nothing that a sync client may see of the
+    /// file meanwhile looks newer than what it becomes, or the same. Not where
+    /// the backing keeps whole seconds, as over SFTP: there each look at a time
+    /// is a round trip, and the seconds are equal.
+    pub fn born(&self, mtime: Time) {
+        self.state.lock().held = (mtime.nanos != 0).then(|| mtime.previous());
+    }
+
+    /// Slots of a new file were written: back to its held mtime.
+    pub(super) fn hold_mtime(&self) {
+        let Some(held) = self.state.lock().held else {
+            return;
+        };
+        let set = |store: &StoreFile| store.set_times(SetTime::Omit, SetTime::At(held));
+        if let Err(error) = self.store().and_then(|store| Ok(set(&store)?)) {
+            tracing::debug!(%error, "a new file shows when it was written to");
+        }
+    }
+
+    /// Moves the mtime on by the least the backing can keep, from where it
+    /// `was`: the file shows as changed, and no later than its next write.
+    pub(super) fn step_mtime(store: &StoreFile, was: Time) {
+        match store.set_times(SetTime::Omit, SetTime::At(was.next())) {
+            // Somebody else's file that we may write.
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+            Err(error) => tracing::debug!(%error, "the beginning of a change does not show"),
+            Ok(()) => {}
+        }
+    }
+
+    /// The time of the last write, if that is what waits, becomes `floor` if it
+    /// is earlier.
+    pub fn not_written_before(&self, floor: Time) {
+        self.state.lock().times.not_before(floor);
+    }
+}
+
+fn resolve_now(time: SetTime) -> SetTime {
+    match time {
+        SetTime::Now => SetTime::At(clock_now()),
+        SetTime::Omit | SetTime::At(_) => time,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::journalled::Change;
 use super::mend::Before;
 use super::ranges::RangeGuard;
-use super::{Damage, File, FileError, SetTime, State, clock_now};
+use super::{Damage, File, FileError, State};
 use crate::codec::batch::Holes;
 use crate::codec::batch::{
     SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms, workers_for,
@@ -310,6 +310,7 @@ impl File {
             }
             return Err(failed.into());
         }
+        self.hold_mtime();
         self.account(&old, added, holes_made);
         if plan.grown > plan.size {
             self.size.store(plan.grown.get(), Ordering::Release);
@@ -522,7 +523,7 @@ impl File {
     ) {
         state.tracking = state.tracking.after(removed, added, holes_made);
         state.last_change = Instant::now();
-        state.times.mtime = SetTime::At(clock_now());
+        state.times.note_write();
     }
 }
 

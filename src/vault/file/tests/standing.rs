@@ -122,7 +122,8 @@ fn a_writer_never_seals_a_file_it_found_open() {
         let file = world.unsealed("f");
         file.write(off(10 * round), &pattern(round, C)).unwrap();
         overlay(&mut plain, 10 * round, &pattern(round, C));
-        file.set_times(SetTime::Omit, SetTime::At(EARLY)).unwrap();
+        file.set_times(SetTime::Omit, SetTime::At(EARLY), MtimeOf::Choice)
+            .unwrap();
         file.seal().unwrap();
         assert_eq!(mtime(&world, "f"), (1_000_000, 17));
         drop(file);
