@@ -108,7 +108,7 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let raw = convert::RawSetAttr {
+        let change = convert::set_attr(convert::RawSetAttr {
             mode,
             uid,
             gid,
@@ -116,8 +116,7 @@ impl Filesystem for Adapter {
             atime,
             mtime,
             ctime,
-        };
-        let change = convert::set_attr(raw);
+        });
         self.attr(reply, &self.counters.setattr, |view| {
             let caller = convert::caller(request, 0);
             Ok(view.setattr(&caller, ino(node), handle.map(fh), &change)?)

@@ -92,7 +92,7 @@ impl File {
         self.replace_header(&mut state, open)?;
         // Not the moment of this: the file has none of its newest bytes yet,
         // and they are older.
-        Self::step_mtime(&store, was);
+        Self::move_mtime(&store, was.next());
         state.pending.announced = Some(Instant::now());
         Ok(Some(Duration::ZERO))
     }

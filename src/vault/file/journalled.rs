@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::times::begun_after;
 use super::write::{to_u64, to_usize};
-use super::{End, File, FileError, Phase, State};
+use super::{End, File, FileError, Phase, State, clock_now};
 use crate::codec::Sealed;
 use crate::codec::batch::{SealSum, SlotTerms};
 use crate::codec::geometry::Geometry;
@@ -336,7 +337,8 @@ impl File {
         // Sync clients go by it: what comes from elsewhere meanwhile is a
         // conflict, and not simply newer.
         let store = self.store()?;
-        Self::step_mtime(&store, store.stat()?.mtime);
+        let was = store.stat()?.mtime;
+        Self::move_mtime(&store, begun_after(was, clock_now()));
         Ok(nr)
     }
 

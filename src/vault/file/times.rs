@@ -12,6 +12,9 @@ use crate::types::{SetTime, Time};
 /// asking the backing for the file's times.
 pub const SEEN_AFTER: Duration = Duration::from_millis(5);
 
+/// More than the kernel waits before it flushes what was written.
+const FLUSHED_WITHIN_SECS: i64 = 60;
+
 /// Whose an mtime is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MtimeOf {
@@ -138,10 +141,9 @@ impl File {
         }
     }
 
-    /// Moves the mtime on by the least the backing can keep, from where it
-    /// `was`: the file shows as changed, and no later than its next write.
-    pub(super) fn step_mtime(store: &StoreFile, was: Time) {
-        match store.set_times(SetTime::Omit, SetTime::At(was.next())) {
+    /// Shows on the backing that the file is about to change.
+    pub(super) fn move_mtime(store: &StoreFile, to: Time) {
+        match store.set_times(SetTime::Omit, SetTime::At(to)) {
             // Somebody else's file that we may write.
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
             Err(error) => tracing::debug!(%error, "the beginning of a change does not show"),
@@ -156,9 +158,59 @@ impl File {
     }
 }
 
+/// What the backing shows once changes wait of a file that had this mtime: a
+/// later time, but earlier than any of the writes. Many clients go by whole
+/// seconds; writes are told of when the kernel's cache is flushed, half a minute
+/// later at most.
+pub(super) fn begun_after(was: Time, now: Time) -> Time {
+    let second_later = Time {
+        secs: was.secs.saturating_add(1),
+        ..was
+    };
+    if second_later.secs < now.secs.saturating_sub(FLUSHED_WITHIN_SECS) {
+        second_later
+    } else {
+        was.next()
+    }
+}
+
 fn resolve_now(time: SetTime) -> SetTime {
     match time {
         SetTime::Now => SetTime::At(clock_now()),
         SetTime::Omit | SetTime::At(_) => time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_begins_later_than_the_last_and_earlier_than_its_writes() {
+        let at = |secs, nanos| Time { secs, nanos };
+        let now = at(1_000_000, 5);
+        assert_eq!(begun_after(at(1_000, 7), now), at(1_001, 7));
+        assert_eq!(begun_after(at(-9, 7), now), at(-8, 7));
+        assert_eq!(begun_after(at(999_970, 7), now), at(999_970, 8));
+        assert_eq!(begun_after(at(999_970, 999_999_999), now), at(999_971, 0));
+        // Of a clock that is ahead.
+        assert_eq!(begun_after(at(2_000_000, 7), now), at(2_000_000, 8));
+    }
+
+    #[test]
+    fn only_the_time_of_a_write_gives_way() {
+        let (early, late) = (Time { secs: 5, nanos: 0 }, Time { secs: 9, nanos: 0 });
+        let mut times = PendingTimes::NONE;
+        times.not_before(late);
+        assert_eq!(times.mtime, SetTime::Omit);
+        times.set(SetTime::Omit, SetTime::At(early), MtimeOf::Choice);
+        times.not_before(late);
+        assert_eq!(times.mtime, SetTime::At(early));
+        times.note_write();
+        times.set(SetTime::Omit, SetTime::At(early), MtimeOf::Write);
+        // The kernel's, with the ctime of a rename.
+        times.set(SetTime::Omit, SetTime::At(early), MtimeOf::Choice);
+        times.not_before(late);
+        assert_eq!(times.mtime, SetTime::At(late));
     }
 }
