@@ -78,7 +78,7 @@ def tokens_of(content):
 class Actor(threading.Thread):
     """Somebody at work on one device."""
 
-    def __init__(self, device, ledger, seed, stop, gate, links):
+    def __init__(self, device, ledger, seed, stop, gate, client):
         super().__init__(name=device.name)
         self.device = device
         self.ledger = ledger
@@ -86,6 +86,7 @@ class Actor(threading.Thread):
         self.stop = stop
         # Held while the client must not be disturbed.
         self.gate = gate
+        self.newer_wins = client.newer_wins
         self.top = device.mount_point / TOP
         self.unique = 0
         self.crash = None
@@ -93,7 +94,7 @@ class Actor(threading.Thread):
             (self.create, 8), (self.create_shared, 6), (self.append, 6), (self.overwrite, 5),
             (self.rewrite, 3), (self.replace, 5), (self.truncate, 2), (self.rename_file, 6),
             (self.rename_directory, 4), (self.make_directory, 5), (self.remove_file, 4),
-            (self.remove_directory, 1), (self.remove_tree, 1), (self.link, 2 * links),
+            (self.remove_directory, 1), (self.remove_tree, 1), (self.link, 2 * client.carries_links),
             (self.resolve, 3), (self.read, 4),
         ]
 
@@ -249,13 +250,22 @@ class Actor(threading.Thread):
         if target.exists():
             self.held(target)
         os.rename(path, target)
+        self.came(target)
+
+    def came(self, path):
+        """What is at a path now shall not be older than what was there."""
+        if self.newer_wins:
+            for each in [path, *path.rglob("*")]:
+                os.utime(each, follow_symlinks=False)
 
     def rename_directory(self):
         path = self.random.choice(self.directories[1:])
         self.details.append(path)
         below = [each.count("/") for each in self.directories if each.startswith(f"{path}/")]
         height = max(below, default=path.count("/")) - path.count("/") + 1
-        os.rename(self.top / path, self.place(DIRECTORIES, 0.5, height))
+        target = self.place(DIRECTORIES, 0.5, height)
+        os.rename(self.top / path, target)
+        self.came(target)
 
     def make_directory(self):
         os.mkdir(self.place(DIRECTORIES, 0.6, 1))
@@ -300,6 +310,7 @@ class Actor(threading.Thread):
         if original.exists():
             self.held(original)
         os.rename(path, original)
+        self.came(original)
 
     def read(self):
         with open(self.pick(self.files), "rb") as file:
@@ -330,8 +341,8 @@ def act(trial):
     client.settle()
     stop, gate = threading.Event(), threading.Lock()
     end = time.monotonic() + options.minutes * 60
-    actors = [Actor(device, ledger, options.seed, stop, gate if client.alone else threading.Lock(),
-                    client.carries_links) for device in trial.devices]
+    actors = [Actor(device, ledger, options.seed, stop, gate if client.alone else threading.Lock(), client)
+              for device in trial.devices]
     try:
         if client.two_way:
             together(client, actors, stop, gate, end)
@@ -369,7 +380,7 @@ def in_turns(trial, ledger, actors, end):
     while time.monotonic() < end:
         busy, idle = trial.devices if number % 2 == 0 else trial.devices[::-1]
         stop = threading.Event()
-        actor = Actor(busy, ledger, f"{trial.options.seed} {number}", stop, threading.Lock(), True)
+        actor = Actor(busy, ledger, f"{trial.options.seed} {number}", stop, threading.Lock(), trial.client)
         # Names of its own go on where the last turn ended.
         actor.unique = 1000 * (number + 1)
         trial.client.turn(busy, idle)

@@ -22,6 +22,8 @@ class Client:
     keeps_original = True
     carries_empty_directories = True
     carries_links = True
+    # Whether it never puts an older file in the place of a newer one, as after `mv`.
+    newer_wins = False
     # Whether nothing may change while it runs.
     alone = False
     # Whether a deletion may win against a change, which then becomes a conflict copy.
@@ -180,6 +182,7 @@ class Rsync(Client):
 
     name = shown = "rsync"
     two_way = False
+    newer_wins = True
     options = ()
 
     def start(self):
