@@ -21,7 +21,7 @@ from look import conflict_of
 TOP = "busy"
 LINE = 64
 # Names that both devices use, in both forms.
-FILES = ["alpha.txt", "beta", "gamma.odt", "d" * 127, "e" * 128, "f" * 180 + ".tar.gz", "g" * 255]
+FILES = ["alpha.txt", "beta", "gamma.odt", "d" * 111, "e" * 128, "f" * 180 + ".tar.gz", "g" * 255]
 DIRECTORIES = ["one", "two.d", "h" * 140, "i" * 255]
 # No directory lies deeper: paths must stay below PATH_MAX, also those of ciphertext.
 DEEPEST = 7
@@ -87,6 +87,8 @@ class Actor(threading.Thread):
         # Held while the client must not be disturbed.
         self.gate = gate
         self.newer_wins = client.newer_wins
+        self.files_of_both = FILES + ["D" * client.longest_name]
+        self.padding = client.longest_name - len("right-00000")
         self.top = device.mount_point / TOP
         self.unique = 0
         self.crash = None
@@ -160,7 +162,7 @@ class Actor(threading.Thread):
 
     def fresh_name(self):
         self.unique += 1
-        tail = self.random.choice(["", ".txt", "x" * 110, "y" * 180, "z" * 230])
+        tail = self.random.choice(["", ".txt", "x" * self.padding, "y" * 180, "z" * 230])
         return f"{self.device.name}-{self.unique:05d}{tail}"
 
     def place(self, shared, share, height=0):
@@ -191,7 +193,7 @@ class Actor(threading.Thread):
         self.details.append(token)
 
     def create_shared(self):
-        path = self.place(FILES, 1)
+        path = self.place(self.files_of_both, 1)
         token = self.ledger.token(self.device.name)
         with open(path, "xb") as file:
             file.write(lines_of(token, self.amount()))
@@ -246,7 +248,7 @@ class Actor(threading.Thread):
 
     def rename_file(self):
         path = self.pick(self.files)
-        target = self.place(FILES, 0.3)
+        target = self.place(self.files_of_both, 0.3)
         if target.exists():
             self.held(target)
         os.rename(path, target)
@@ -295,7 +297,7 @@ class Actor(threading.Thread):
         os.rmdir(path)
 
     def link(self):
-        path = self.place(FILES, 0.3)
+        path = self.place(self.files_of_both, 0.3)
         os.symlink(f"to {self.fresh_name()}", path)
 
     def resolve(self):

@@ -24,6 +24,9 @@ class Client:
     carries_links = True
     # Whether it never puts an older file in the place of a newer one, as after `mv`.
     newer_wins = False
+    # The longest name that it keeps conflict copies of conflict copies of, beside those
+    # that a side file holds.
+    longest_name = 127
     # Whether nothing may change while it runs.
     alone = False
     # Whether a deletion may win against a change, which then becomes a conflict copy.
@@ -138,6 +141,8 @@ class Unison(Client):
     the file's name and a copy of the other."""
 
     name = shown = "unison"
+    # Of 192 characters in the vault, it would call the second copy by 268.
+    longest_name = 111
     keeps_both_links = True
     deletion_may_win = True
 
