@@ -28,6 +28,7 @@ import re
 import stat
 import struct
 import sys
+import tempfile
 import unicodedata
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
@@ -138,6 +139,7 @@ class Keys:
         self.root, self.content, self.names = K(b"root", 16), K(b"content", 32), K(b"names", 64)
         self.pins, self.dirs, self.links = K(b"pins", 64), K(b"dirs", 32), K(b"links", 32)
         self.xattr_names, self.xattr_values = K(b"xattr-names", 64), K(b"xattr-values", 32)
+        self.journal = K(b"journal", 32)
         self.fingerprint = K(b"fingerprint", 32)
 
     def of_file(self, file_id):
@@ -344,7 +346,16 @@ class Header:
     def __init__(self, keys, h):
         require(h[:4] == b"KPF1" and zero(h[4:8]), NotAuthentic, "the header is none")
         self.FK, self.SK = keys.of_file(h[8:24])
-        f = open_xc(self.FK, h[24:128], b"\0" + h[:24])
+        self.state_fields(open_xc(self.FK, h[24:128], b"\0" + h[:24]))
+
+    @classmethod
+    def in_journal(cls, keys, file_id, fields):
+        head = cls.__new__(cls)
+        head.FK, head.SK = keys.of_file(file_id)
+        head.state_fields(fields)
+        return head
+
+    def state_fields(self, f):
         require(f[0] < 4, Newer, "a newer keepfs wrote the header")
         self.OPEN, self.SPARSE = bool(f[0] & 1), bool(f[0] & 2)
         self.generation, self.size, self.seal = uint(f[8:16]), uint(f[16:24]), f[24:40]
@@ -412,6 +423,135 @@ class Contents:
                     table.slots(i, i, len(slot), "does not authenticate", "NO")
             i += 1
         self.seal = self.seal.to_bytes(16, "little")
+
+
+# ---- Section 15: the journal
+
+JOURNAL, FRAME = re.compile(rb"~keepfs-journal-[0-9a-f]{32}\.tmp"), struct.Struct("<IIQ")
+
+
+class Change:
+    """A change of one file: the header to seal it with, and (how, chunk, old tag, new tag, slot)
+    for each chunk that is replaced."""
+
+    def __init__(self, keys, file_id, record, data):
+        self.head = Header.in_journal(keys, file_id, record[32:96])
+        self.replaced, last, at = [], self.head.size // keys.chunk, 0
+        for i in range(96, len(record), 41):
+            how, chunk, old, new = record[i], uint(record[i + 1:i + 9]), record[i + 9:i + 25], record[i + 25:i + 41]
+            require(how in (1, 2, 3) and len(new) == 16, NotAuthentic, "a change breaks a rule")
+            length = (keys.chunk if chunk < last else self.head.size % keys.chunk) + 40 if how == 1 else 0
+            self.replaced.append((how, chunk, old, new, data[at:at + length]))
+            at += length
+        require(at == len(data), NotAuthentic, "a change has other slots than it says")
+
+
+class Pending:
+    """What a journal has of one file."""
+
+    def __init__(self, keys, record):
+        self.keys, self.file_id, self.base = keys, record[16:32], Header.in_journal(keys, record[16:32], record[40:104])
+        self.place, self.changes = record[104:], []
+
+    def laid_over(self, fd, s):
+        """The file as replaying would leave it, as a copy and its header; None if it is left alone."""
+        c, base, newest = self.keys.chunk, self.base, {}
+        try:
+            stands = Header(self.keys, os.pread(fd, 128, 0))
+            known = [base] + [change.head for change in self.changes]
+            last = self.changes[-1].head.generation if self.changes else base.generation
+            if stands.generation > last + 2 or not stands.OPEN and all(
+                    (stands.size, stands.seal) != (head.size, head.seal) for head in known):
+                return None
+        except NotAuthentic:
+            stands = None
+
+        def there(chunk, length=c + 40):
+            return os.pread(fd, min(length, max(0, s - 128 - chunk * (c + 40))), 128 + chunk * (c + 40))
+
+        def opens(chunk, slot):
+            try:
+                open_xc(base.FK, slot, b"\x01" + struct.pack("<Q", chunk))
+                return True
+            except Outcome:
+                return False
+
+        def whole(head):
+            for chunk, (how, new, slot) in newest.items():
+                if how != 3 and chunk <= head.size // c:
+                    length = (c if chunk < head.size // c else head.size % c) + 40
+                    slot = slot if how == 1 else there(chunk, length)
+                    if slot[-16:] != new or not opens(chunk, slot):
+                        return False
+            return True
+
+        head, counts = base, {}
+        for change in self.changes:
+            newest.update({chunk: (how, new, slot) for how, chunk, _, new, slot in change.replaced})
+            if whole(change.head):
+                head, counts = change.head, dict(newest)
+        untouched = stands and (stands.generation, stands.size, stands.seal) == (base.generation, base.size, base.seal)
+        if (not self.changes or head is not self.changes[-1].head) and not untouched:
+            return None
+        named = {}
+        for change in self.changes:
+            for _, chunk, old, new, _ in change.replaced:
+                named.setdefault(chunk, set()).update((old, new))
+        copy = tempfile.TemporaryFile()
+        while data := os.pread(fd, 1 << 20, copy.tell()):
+            copy.write(data)
+        copy.truncate(st_size(head.size, c))
+        for chunk, (how, _, slot) in counts.items():
+            if chunk <= head.size // c and how != 2:
+                stood = there(chunk)
+                if stood and opens(chunk, stood) and stood[-16:] not in named[chunk]:
+                    return None
+                copy.seek(128 + chunk * (c + 40))
+                copy.write(slot if how == 1 else bytes(c + 40))
+        copy.flush()
+        return copy, head
+
+
+def read_journal(fd, entry, keys, report):
+    """Of each file number in a journal, what is not in place yet."""
+    size, pending = size_at(fd, entry), {}
+    table, f = Table(report, entry, size, "journal"), open_at(fd, entry)
+    try:
+        h = os.pread(f, 128, 0)
+        require(len(h) == 128 and h[:4] == b"KPJ1" and zero(h[4:8]), NotAuthentic, "the journal's head is none")
+        fields = open_xc(keys.journal, h[24:], b"keepfs journal" + h[:24])
+        require(zero(fields[16:]), Newer, "a newer keepfs wrote the journal")
+        table.fields("authentic", (4, "magic"), (4, "zero"), (16, f"journal_id {h[8:24].hex()}"), (24, "nonce"),
+                     (64, f"host {fields[:16].hex()}"), (16, "tag"))
+        at, expected = 128, None
+        while True:
+            start = os.pread(f, 16, at)
+            m, d, sequence = FRAME.unpack(start) if len(start) == 16 else (0, 0, 0)
+            frame = os.pread(f, 24 + m + d, at + 16) if 32 <= m <= 5374064 and d <= 1 << 28 else b""
+            if not frame or len(frame) < 24 + m + d or expected not in (None, sequence):
+                break
+            try:
+                record = open_xc(keys.journal, frame[:24 + m], b"keepfs journal" + h[8:24] + start)
+            except NotAuthentic:
+                break
+            kind, nr = record[0], uint(record[8:16])
+            require(zero(record[1:8]) and kind in (1, 2, 3), NotAuthentic, "a record breaks a rule")
+            if kind == 1:
+                told = Pending(keys, record)
+                told.changes = pending[nr].changes if nr in pending else []
+                pending[nr] = told
+            elif kind == 2 and nr in pending:
+                pending[nr].changes.append(Change(keys, record[16:32], record, frame[24 + m:]))
+            elif kind == 3:
+                pending.pop(nr, None)
+            what = ("", "file", "change", "done")[kind]
+            table.fields("authentic", (40 + m + d, f"frame {sequence}: {what} of number {nr}, {d} bytes of slots"))
+            at, expected = at + 40 + m + d, sequence + 1
+        table.fields("ok", (size - at, "void, behind the last frame"))
+    finally:
+        os.close(f)
+        table.close()
+    return list(pending.values())
 
 
 def next_data(fd, at, s):
@@ -613,6 +753,22 @@ def read_at(fd, entry, limit):
 class Decoder:
     def __init__(self, keys, report, out):
         self.keys, self.report, self.out, self.inodes, self.notes, self.sides = keys, report, out, {}, {}, {}
+        self.pending = []
+
+    def read_journals(self, fd):
+        for entry in listed(fd):
+            if JOURNAL.fullmatch(entry):
+                try:
+                    self.pending += read_journal(fd, entry, self.keys, self.report)
+                except Outcome as e:
+                    self.report.damage(entry, str(e))
+        # A place is a hint: it counts if the file is there.
+        for pending in self.pending:
+            try:
+                if read_at(fd, pending.place, 24)[8:] != pending.file_id:
+                    pending.place = None
+            except (Outcome, OSError, ValueError):
+                pending.place = None
 
     # Section 8: the ids under which the names in a directory may stand, its own first
     def dir_ids(self, fd, place, backing):
@@ -736,6 +892,8 @@ class Decoder:
                     needed.add(entry[:44] + b"=")
                 elif entry[44:45] == b"=" and is_long(entry[:44]):
                     sides.append(entry)
+                elif not backing and JOURNAL.fullmatch(entry):
+                    continue
                 elif entry not in ((b"keepfs.dir",) if backing else (b"keepfs.vault", b"keepfs.slots", b"keepfs.names")):
                     raise Malformed(f"is {kind}")
             except (Outcome, OSError) as e:
@@ -845,22 +1003,40 @@ class Decoder:
         except OSError:
             require(damaged, NotAuthentic, f"is a hard link to {escaped(first)}, and cannot be made")
 
-    # Section 6.5
     def regular(self, f, st, out, name, record, plain, backing):
-        c, s, h, to = self.keys.chunk, st.st_size, os.pread(f, 128, 0), None
+        """A file, with what a journal has of it."""
+        file_id = os.pread(f, 24, 0)[8:]
+        for pending in self.pending:
+            if pending.file_id == file_id and pending.place in (None, backing):
+                laid_over = pending.laid_over(f, st.st_size)
+                if laid_over is None:
+                    self.report.note(plain, "a journal has changes of another version of it")
+                    continue
+                table = Table(self.report, backing, st.st_size)
+                table.fields("ok", (st.st_size, "stands below what the journal has of it"))
+                table.close()
+                self.report.note(plain, "the journal has changes of it, which are laid over it")
+                with laid_over[0]:
+                    return self.contents(f, laid_over, st, out, name, record, plain, backing)
+        return self.contents(f, None, st, out, name, record, plain, backing)
+
+    # Section 6.5
+    def contents(self, f, laid_over, st, out, name, record, plain, backing):
+        image, head = (laid_over[0].fileno(), laid_over[1]) if laid_over else (f, None)
+        c, s, h, to = self.keys.chunk, os.fstat(image).st_size, os.pread(f, 128, 0), None
         table, record["state"] = Table(self.report, backing, s), "damaged"
         try:
             require(s, NotAuthentic, "its creation was interrupted")
             require(s >= 168, NotAuthentic, "is cut to less than the shortest file")
-            head = Header(self.keys, h)
-            record["state"], extent = head.state(s, c), head.extent(f, s, c)
+            head = head or Header(self.keys, h)
+            record["state"], extent = head.state(s, c), head.extent(image, s, c)
             n = extent[0]
             table.fields("authentic", (4, "magic"), (4, "zero"), (16, f"file_id {h[8:24].hex()}"), (24, "nonce"),
                          (64, f"sealed fields: {head}"), (16, "tag"))
             if out is not None and record["state"] != "damaged":
                 to = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=out)
                 os.ftruncate(to, n)
-            found = Contents(f, head, c, extent, table, to)
+            found = Contents(image, head, c, extent, table, to)
             if extent != plain_size(s, c):
                 table.fields("ok", (s - extent[1], "void, behind the sealed end"))
             record["size"], record["lost"] = n, [[i * c, min(n, i * c + c)] for i in found.lost]
@@ -876,7 +1052,8 @@ class Decoder:
                 if record["seal"] == "wrong" and not found.lost:
                     self.report.damage(plain, "its seal is wrong: each chunk is authentic, but not all of one time")
         finally:
-            table.close()
+            if not laid_over:
+                table.close()
             self.metadata(f, to, st, h[8:24], record, plain, backing)
             if to is not None:
                 os.close(to)
@@ -974,6 +1151,7 @@ def decode(fd, secrets, out, report):
     decoder, record = Decoder(Keys(vmk, v), report, out), {"path": "", "backing": "", "type": "directory"}
     report.entries.append(record)
     decoder.read_notes(fd)
+    decoder.read_journals(fd)
     dir_id = decoder.directory(fd, out, decoder.keys.root, b"", b"")
     decoder.metadata(fd, out, os.fstat(fd), dir_id, record, b"", b"")
     bad = report.damaged or report.explain and (report.bytes["NO"] or report.unplaced)

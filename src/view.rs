@@ -22,6 +22,7 @@ pub mod sealing;
 mod ascent;
 mod attributes;
 mod directories;
+mod ends;
 mod files;
 mod listing;
 mod namespace;
@@ -314,6 +315,7 @@ pub struct View {
     /// Held by whoever puts in place what a long journal holds.
     relieving: parking_lot::Mutex<()>,
     counters: Counters,
+    proven_sizes: ends::ProvenSizes,
     /// Names that we removed, to tell our removals from those of others.
     removed: Removed,
     /// What is followed on the backing, if anything is.
@@ -344,6 +346,7 @@ impl View {
             writing: parking_lot::Mutex::default(),
             relieving: parking_lot::Mutex::default(),
             counters: Counters::default(),
+            proven_sizes: ends::ProvenSizes::default(),
             removed: Removed::default(),
             watches: OnceLock::new(),
         })

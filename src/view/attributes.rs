@@ -72,9 +72,11 @@ impl View {
                     }
                     file.size().get()
                 }
-                None => geometry
-                    .longest_legal_prefix(CipherLen::new(stat.size))
-                    .get(),
+                None => self.proven_sizes.of(stat).unwrap_or_else(|| {
+                    geometry
+                        .longest_legal_prefix(CipherLen::new(stat.size))
+                        .get()
+                }),
             },
             FileKind::Symlink => target_plain_len(stat.size).unwrap_or(0),
             FileKind::Directory

@@ -8,7 +8,8 @@ use super::handles::FileHandle;
 use super::inodes::{BackingKey, Node, OpenState, Seen};
 use super::{FsError, Strictness, View};
 use crate::store::StoreFile;
-use crate::types::{Access, Caller, Fh, FileKind, Ino, PlainLen, PlainOff};
+use crate::sys::fs::Stat;
+use crate::types::{Access, Caller, CipherLen, Fh, FileKind, Ino, PlainLen, PlainOff};
 use crate::vault::file::{Damage, File, FileError, SeekTo, SizeRule, Standing};
 use crate::vault::journal::Journal;
 
@@ -219,6 +220,9 @@ impl View {
             }
         };
         let (file, standing) = opened.map_err(|error| self.noted(error))?;
+        if truncate == Truncate::Keep {
+            self.told_size(node, &stat, &file)?;
+        }
         if standing == Standing::Unsealed {
             self.counters.unsealed_met.fetch_add(1, Ordering::Relaxed);
         }
@@ -234,6 +238,25 @@ impl View {
         };
         *node.cached.lock() = mark;
         Ok((Arc::new(file), cache))
+    }
+
+    /// Bytes behind a sealed end are void, but the backing's length counts them,
+    /// and so did the kernel: it would show zeros in their place.
+    ///
+    /// # Errors
+    /// [`FsError::Stale`] if it was told another size than that of the file.
+    fn told_size(&self, node: &Node, stat: &Stat, file: &File) -> Result<(), FsError> {
+        let size = file.size().get();
+        let told = self.proven_sizes.of(stat).unwrap_or_else(|| {
+            let stored = CipherLen::new(stat.size);
+            self.vault.geometry().longest_legal_prefix(stored).get()
+        });
+        if told == size {
+            return Ok(());
+        }
+        self.proven_sizes.prove(stat, size);
+        node.begin_anew();
+        Err(FsError::Stale)
     }
 
     fn open_store(&self, node: &Node, access: Access) -> Result<StoreFile, FsError> {

@@ -291,6 +291,12 @@ impl Node {
         }
     }
 
+    /// The kernel was told a wrong size; it shall drop what it knows: with the
+    /// writeback cache it takes a size from a new inode only.
+    pub fn begin_anew(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Whether `stat` is not what we saw last. Only for files without handles:
     /// the caller holds `open`.
     pub fn looks_foreign(&self, stat: &Stat) -> bool {

@@ -115,6 +115,32 @@ fn other_bytes_of_the_same_size_and_mtime_are_seen_when_the_file_is_opened() {
 }
 
 #[test]
+fn what_stands_behind_a_sealed_end_is_not_shown_as_zeros() {
+    let vault = Vault::new();
+    let content = crate::mounted::pattern(4_101, 1);
+    fs::write(vault.mount().path("f"), &content).unwrap();
+    let entry = vault.only_data_file();
+    let mut bytes = fs::read(&entry).unwrap();
+    bytes.extend_from_slice(&crate::mounted::pattern(16_402, 2));
+    fs::write(&entry, bytes).unwrap();
+    // The kernel may have looked at it before, or not.
+    assert!(fs::read(vault.mount_with(AT_ONCE).path("f")).unwrap() == content);
+    assert!(fs::read(vault.mount().path("f")).unwrap() == content);
+    let mounted = vault.mount_with(AT_ONCE);
+    let at = mounted.path("f");
+    // The backing's length alone does not tell.
+    assert!(fs::metadata(&at).unwrap().len() > 4_101);
+    assert!(fs::read(&at).unwrap() == content);
+    assert_eq!(fs::metadata(&at).unwrap().len(), 4_101);
+    let mut file = File::options().append(true).open(&at).unwrap();
+    std::io::Write::write_all(&mut file, b"more").unwrap();
+    drop(file);
+    let mounted = mounted.remount();
+    let read = fs::read(mounted.path("f")).unwrap();
+    assert!(read == [&content[..], b"more"].concat());
+}
+
+#[test]
 fn an_open_file_keeps_the_version_it_was_opened_with() {
     let v = versions();
     let mounted = v.vault.mount_with(AT_ONCE);
