@@ -96,7 +96,7 @@ impl Adapter {
         match self.run(counter, work) {
             Ok(entry) => {
                 let attr = convert::file_attr(&entry.attr);
-                reply.entry(&self.ttl, &attr, Generation(entry.generation));
+                reply.entry(&entry.attr.lifetime, &attr, Generation(entry.generation));
             }
             Err(number) => reply.error(number),
         }
@@ -110,7 +110,7 @@ impl Adapter {
     ) {
         let _next = self.busy_poll.after_reply();
         match self.run(counter, work) {
-            Ok(attr) => reply.attr(&self.ttl, &convert::file_attr(&attr)),
+            Ok(attr) => reply.attr(&attr.lifetime, &convert::file_attr(&attr)),
             Err(number) => reply.error(number),
         }
     }

@@ -39,7 +39,7 @@ use crate::codec::link::SealedTarget;
 use crate::codec::names::{CipherName, MAX_SIDE_LEN, SideFile};
 use crate::name::RawName;
 use crate::sys::fs::{DirFd, DirLock, FileLock, FsStat, Stat};
-use crate::sys::inotify::{Inotify, WatchId};
+use crate::sys::inotify::{Inotify, Told, WatchId};
 use crate::types::{Access, FileKind, RenameMode};
 
 /// One entry of a listing; unverified.
@@ -133,8 +133,16 @@ impl StoreDir {
     ///
     /// # Errors
     /// What the system says.
-    pub fn watch(&self, inotify: &Inotify) -> io::Result<WatchId> {
-        self.dir.watch(inotify)
+    pub fn watch(&self, inotify: &Inotify, told: Told) -> io::Result<WatchId> {
+        self.dir.watch(inotify, told)
+    }
+
+    /// Whether this machine's kernel makes every change of the backing.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn is_local(&self) -> io::Result<bool> {
+        self.dir.is_local()
     }
 
     /// Room on the backing's file system.

@@ -21,10 +21,12 @@ pub mod sealing;
 
 mod ascent;
 mod attributes;
+pub mod belief;
 mod directories;
 mod ends;
 mod files;
 mod listing;
+mod looks;
 mod namespace;
 mod object;
 mod underneath;
@@ -197,6 +199,8 @@ pub struct Attr {
     pub rdev: u32,
     /// Preferred size of requests: the chunk size.
     pub blksize: u32,
+    /// How long all this may be believed, and the name it was found by.
+    pub lifetime: Duration,
 }
 
 /// What a lookup or creation answers.

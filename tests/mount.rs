@@ -10,6 +10,8 @@ mod mounted;
 mod at_once;
 #[path = "mount/attributes.rs"]
 mod attributes;
+#[path = "mount/believed.rs"]
+mod believed;
 #[path = "mount/contents.rs"]
 mod contents;
 #[path = "mount/differential.rs"]

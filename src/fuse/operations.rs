@@ -63,7 +63,7 @@ impl Filesystem for Adapter {
         match outcome {
             Ok(Some(entry)) => {
                 let attr = convert::file_attr(&entry.attr);
-                reply.entry(&self.ttl, &attr, Generation(entry.generation));
+                reply.entry(&entry.attr.lifetime, &attr, Generation(entry.generation));
             }
             Ok(None) => {
                 // Node 0 is ENOENT with a lifetime: the kernel may remember it.
@@ -361,23 +361,23 @@ impl Filesystem for Adapter {
         cookie: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let none = Duration::ZERO;
         let _next = self.busy_poll.after_reply();
         let outcome = self.run(&self.counters.readdirplus, |view| {
             Ok(view.readdirplus(fh(handle), cookie, &mut |item, entry| {
-                let (ttl, attr, generation) = match entry {
-                    Some(entry) => (&self.ttl, convert::file_attr(&entry.attr), entry.generation),
-                    None if matches!(item.name, b"." | b"..") => {
-                        (&none, convert::no_attr(item.ino, item.kind), 0)
+                let (lifetime, attr, generation) = match entry {
+                    Some(e) => (e.attr.lifetime, convert::file_attr(&e.attr), e.generation),
+                    None => {
+                        let is_dot = matches!(item.name, b"." | b"..");
+                        let number = if is_dot { item.ino } else { Ino::new(0) };
+                        (Duration::ZERO, convert::no_attr(number, item.kind), 0)
                     }
-                    None => (&none, convert::no_attr(Ino::new(0), item.kind), 0),
                 };
                 let name = OsStr::from_bytes(item.name);
                 convert::full(reply.add(
                     attr.ino,
                     item.cookie,
                     name,
-                    ttl,
+                    &lifetime,
                     &attr,
                     Generation(generation),
                 ))

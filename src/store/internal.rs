@@ -11,7 +11,7 @@ use crate::codec::names::{MAX_SIDE_LEN, PIN_RECORD_LEN, PinNote, SideFile};
 use crate::codec::vault::{Slot, VaultFile};
 use crate::name::RawName;
 use crate::sys::fs::random_suffix;
-use crate::sys::inotify::{Inotify, WatchId};
+use crate::sys::inotify::{Inotify, Told, WatchId};
 use crate::types::{Access, CipherOff, RenameMode, SlotId, Time};
 
 /// What a temporary name begins with; 32 hexadecimal digits follow.
@@ -211,7 +211,7 @@ impl StoreDir {
     /// What the backing says.
     pub fn watch_notes(&self, inotify: &Inotify) -> io::Result<Option<WatchId>> {
         match self.open_dir(&RawName::new(NAMES_DIR.as_bytes())) {
-            Ok(names) => names.watch(inotify).map(Some),
+            Ok(names) => names.watch(inotify, Told::Names).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

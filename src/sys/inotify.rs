@@ -20,10 +20,20 @@ const BUFFER: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WatchId(i32);
 
-/// What is told.
+/// What of a directory's entries is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// That they come, go, or are closed by somebody who could write to them.
+    Names,
+    /// Changes of attributes and single writes, too, of which our own are many:
+    /// telling them of every directory cost more than all the rest when measured.
+    Everything,
+}
+
+/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// An entry came, went, or was closed by somebody who could write to it.
+    /// Something that is told of an entry.
     Entry(WatchId, &'a [u8]),
     /// The directory is gone, or is no longer watched.
     Ended(WatchId),
@@ -53,20 +63,22 @@ impl Inotify {
     }
 
     /// Watches an open directory. The watch goes with the directory, not with
-    /// the descriptor; watching it again is the same watch.
-    ///
-    /// Not told are changes of attributes and single writes, of which our own
-    /// are many: telling them cost more than all the rest when measured.
+    /// the descriptor; watching it again is the same watch, with what is told
+    /// from then on.
     ///
     /// # Errors
     /// What inotify_add_watch(2) says, `ENOSPC` where the user has no more.
-    pub(super) fn watch(&self, dir: BorrowedFd<'_>) -> io::Result<WatchId> {
-        let what = WatchFlags::CREATE
+    pub(super) fn watch(&self, dir: BorrowedFd<'_>, told: Told) -> io::Result<WatchId> {
+        let names = WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::MOVE
             | WatchFlags::CLOSE_WRITE
             | WatchFlags::EXCL_UNLINK
             | WatchFlags::ONLYDIR;
+        let what = match told {
+            Told::Names => names,
+            Told::Everything => names | WatchFlags::ATTRIB | WatchFlags::MODIFY,
+        };
         Ok(WatchId(inotify::add_watch(
             &self.queue,
             proc_path(dir),
@@ -142,7 +154,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let opened = std::fs::File::open(dir.path()).expect("it opens");
         let inotify = Inotify::new().expect("inotify is there");
-        let watch = inotify.watch(opened.as_fd()).expect("it is watched");
+        let watch = inotify
+            .watch(opened.as_fd(), Told::Names)
+            .expect("it is watched");
         std::fs::write(dir.path().join("a"), b"x").expect("it is written");
         std::fs::remove_file(dir.path().join("a")).expect("it is removed");
         inotify.wait().expect("it waits");

@@ -1,7 +1,9 @@
 //! stat, chmod, chown, utimens and truncate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::belief::Moment;
 use super::files::{HandleAccess, OpenHow, Truncate, clear_set_ids};
 use super::inodes::Node;
 use super::object::Object;
@@ -19,13 +21,23 @@ impl View {
     /// [`FsError::Stale`] if it is no longer where it was; the backing's.
     pub fn getattr(&self, ino: Ino, fh: Option<Fh>) -> Result<Attr, FsError> {
         let node = self.node(ino)?;
+        let moment = self.moment();
         let object = self.object(&node, fh)?;
         let stat = object.stat()?;
         match object {
             Object::Placed(placed) if node.kind != FileKind::Directory => {
-                self.attr_of_placed(&node, &placed, &stat)
+                self.attr_of_placed(&node, &placed, &stat, moment)
             }
-            Object::Placed(_) | Object::Open(..) => Ok(self.attr_of(&node, &stat)),
+            Object::Placed(_) => Ok(self.lasting(self.attr_of(&node, &stat), &node, &stat, moment)),
+            Object::Open(..) => Ok(self.attr_of(&node, &stat)),
+        }
+    }
+
+    fn lasting(&self, attr: Attr, node: &Node, stat: &Stat, moment: Moment) -> Attr {
+        let parent = node.link().map(|link| link.parent);
+        Attr {
+            lifetime: self.lifetime(moment, parent.as_ref(), node, stat),
+            ..attr
         }
     }
 
@@ -37,6 +49,7 @@ impl View {
         node: &Node,
         placed: &StoreNode,
         stat: &Stat,
+        moment: Moment,
     ) -> Result<Attr, FsError> {
         let open = node.open.lock();
         let mut stat = *stat;
@@ -47,7 +60,12 @@ impl View {
                 return Err(FsError::Stale);
             }
         }
-        Ok(self.attr_with(node, &stat, open.file.as_deref()))
+        let attr = self.attr_with(node, &stat, open.file.as_deref());
+        Ok(if open.file.is_none() {
+            self.lasting(attr, node, &stat, moment)
+        } else {
+            attr
+        })
     }
 
     /// Turns the backing's attributes into the mount's.
@@ -58,6 +76,7 @@ impl View {
 
     /// The same where the caller knows the open file, if there is one.
     pub(super) fn attr_with(&self, node: &Node, stat: &Stat, file: Option<&File>) -> Attr {
+        node.tell(stat);
         let geometry = self.vault.geometry();
         let (mut atime, mut mtime) = (stat.atime, stat.mtime);
         let size = match node.kind {
@@ -99,6 +118,7 @@ impl View {
             gid: stat.gid,
             rdev: u32::try_from(stat.rdev).unwrap_or(u32::MAX),
             blksize: u32::try_from(geometry.chunk_size()).unwrap_or(4096),
+            lifetime: self.options.freshness,
         }
     }
 
@@ -115,6 +135,7 @@ impl View {
     ) -> Result<Attr, FsError> {
         self.must_be_writable()?;
         let node = self.node(ino)?;
+        self.changing_object(&node);
         if let Some(size) = change.size {
             self.set_size(caller, &node, fh, size)?;
         }
@@ -289,5 +310,6 @@ fn attr_of_deleted(node: &Node, change: &SetAttr) -> Attr {
         gid: 0,
         rdev: 0,
         blksize: 4096,
+        lifetime: Duration::ZERO,
     }
 }

@@ -109,6 +109,15 @@ impl Directories {
         due
     }
 
+    /// The directory, if it is at hand, wherever it was opened.
+    pub(super) fn find(&self, ino: Ino) -> Option<Arc<VaultDir>> {
+        if ino == Ino::ROOT {
+            return Some(Arc::clone(&self.root));
+        }
+        let open = self.open.lock();
+        open.by_ino.get(&ino).map(|kept| Arc::clone(&kept.dir))
+    }
+
     /// Those at hand, the root among them.
     pub(super) fn at_hand(&self) -> HashSet<Ino> {
         let open = self.open.lock();

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use parking_lot::RwLock;
 
-use super::inodes::{BackingKey, Seen};
+use super::inodes::BackingKey;
+use super::looks::Seen;
 use crate::sys::fs::Stat;
 
 /// So many are known at once; a vault in which there are more is searched anew.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::handles::FileHandle;
-use super::inodes::{BackingKey, Node, OpenState, Seen};
+use super::inodes::{BackingKey, Node, OpenState};
+use super::looks::Seen;
 use super::{FsError, Strictness, View};
 use crate::store::StoreFile;
 use crate::sys::fs::Stat;
@@ -110,6 +111,9 @@ impl View {
         let node = self.node(ino)?;
         if node.kind != FileKind::Regular {
             return Err(FsError::Invalid("not a regular file"));
+        }
+        if how.access.writes() {
+            self.changing_object(&node);
         }
         let mut open = node.open.lock();
         let (file, cache) = match &open.file {

@@ -10,15 +10,16 @@
 //! are taken before the table's or alone, never while the table is held.
 
 use std::collections::HashMap;
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::belief::Belief;
+use super::looks::Seen;
 use crate::name::PlainName;
 use crate::sys::fs::Stat;
-use crate::types::{DirId, FileId, FileKind, Ino, SetTime, Time};
+use crate::types::{DirId, FileId, FileKind, Ino, Time};
 use crate::vault::dir::VaultDir;
 use crate::vault::file::{ContentMark, File};
 
@@ -64,38 +65,6 @@ pub struct OpenState {
     pub changed_underneath: bool,
 }
 
-/// How an object of the backing looked when we last looked, to notice changes
-/// that are not ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    size: u64,
-    mtime: Time,
-    /// Directories: nobody can set it back, as some clients do with the mtime.
-    /// Of a file it also changes with its mode and its names.
-    ctime: Option<Time>,
-}
-
-impl Seen {
-    /// What `stat` shows.
-    #[must_use]
-    pub fn of(stat: &Stat) -> Self {
-        Self {
-            size: stat.size,
-            mtime: stat.mtime,
-            ctime: (stat.kind() == Some(FileKind::Directory)).then_some(stat.ctime),
-        }
-    }
-
-    /// Last change of content.
-    #[must_use]
-    pub const fn mtime(&self) -> Time {
-        self.mtime
-    }
-}
-
-/// How many earlier looks of a file are remembered.
-const EARLIER_LOOKS: usize = 32;
-
 /// One object that the kernel knows.
 #[derive(Debug)]
 pub struct Node {
@@ -120,12 +89,16 @@ pub struct Node {
     pub seen: Mutex<Option<Seen>>,
     /// Regular files: how the backing looked with other contents than now, the
     /// newest last.
-    earlier: Mutex<Vec<Seen>>,
+    pub(super) earlier: Mutex<Vec<Seen>>,
     /// Regular files: an mtime that the kernel has, and the backing's in its
     /// place.
-    moved: Mutex<Option<(Time, Time)>>,
+    pub(super) moved: Mutex<Option<(Time, Time)>>,
     /// Regular files: the content that the kernel's pages are of.
     pub cached: Mutex<Option<ContentMark>>,
+    /// Directories that are followed: what the kernel may believe of them.
+    pub belief: OnceLock<Arc<Belief>>,
+    /// A digest of the attributes that the kernel was told and that `seen` has not.
+    pub(super) told: AtomicU64,
     /// Directories: the id under which the kernel was told of names in it.
     pub told_under: Mutex<Option<DirId>>,
     /// Directories: which notes were known when it was last opened.
@@ -156,6 +129,8 @@ impl Node {
             earlier: Mutex::default(),
             moved: Mutex::default(),
             cached: Mutex::new(None),
+            belief: OnceLock::new(),
+            told: AtomicU64::new(0),
             told_under: Mutex::new(None),
             notes_seen: AtomicU64::new(0),
             file_id: Mutex::new(None),
@@ -223,85 +198,10 @@ impl Node {
         links.insert(0, link);
     }
 
-    /// Records the backing's state after a change of our own.
-    pub fn saw(&self, stat: &Stat) {
-        *self.seen.lock() = Some(Seen::of(stat));
-    }
-
-    /// The contents are about to change, or have: what we saw last shall not be
-    /// seen again.
-    pub fn leave_behind(&self) {
-        let last = *self.seen.lock();
-        self.leave(last);
-    }
-
-    /// The same of how the backing looks now, while changes are in the journal.
-    pub fn leave_behind_as(&self, stat: &Stat) {
-        self.leave(Some(Seen::of(stat)));
-    }
-
-    fn leave(&self, look: Option<Seen>) {
-        let mut earlier = self.earlier.lock();
-        if let Some(look) = look.filter(|look| !earlier.contains(look)) {
-            if earlier.len() == EARLIER_LOOKS {
-                earlier.remove(0);
-            }
-            earlier.push(look);
-        }
-    }
-
-    /// Records the backing's state after times were set, by `stat`. Nobody shall
-    /// take the file for what it was: an mtime that it had with other contents
-    /// of the same size moves on by nanoseconds, by `set`, which looks again.
-    /// FORMAT.md, modification time.
-    pub fn saw_times(&self, stat: &Stat, set: impl FnOnce(SetTime) -> io::Result<Stat>) {
-        let earlier = self.earlier.lock();
-        let mut look = Seen::of(stat);
-        while earlier.contains(&look) {
-            look.mtime = look.mtime.next();
-        }
-        drop(earlier);
-        if look.mtime != stat.mtime {
-            match set(SetTime::At(look.mtime)) {
-                Ok(stat) => look = Seen::of(&stat),
-                Err(error) => {
-                    tracing::debug!(%error, "an mtime could not be moved on");
-                    look.mtime = stat.mtime;
-                }
-            }
-        }
-        *self.seen.lock() = Some(look);
-    }
-
-    /// The kernel, which keeps its own idea of a file's mtime, was not given the
-    /// one it `asked` for.
-    pub fn note_moved(&self, asked: SetTime) {
-        let given = self.seen.lock().map(|seen| seen.mtime);
-        *self.moved.lock() = match (asked, given) {
-            (SetTime::At(asked), Some(given)) if asked != given => Some((asked, given)),
-            (SetTime::At(_) | SetTime::Now | SetTime::Omit, _) => None,
-        };
-    }
-
-    /// Whether an mtime that the kernel tells is what the backing `shows` already.
-    pub fn shows_as(&self, asked: SetTime, shows: Time) -> bool {
-        match asked {
-            SetTime::At(asked) => asked == shows || *self.moved.lock() == Some((asked, shows)),
-            SetTime::Now | SetTime::Omit => false,
-        }
-    }
-
     /// The kernel was told a wrong size; it shall drop what it knows: with the
     /// writeback cache it takes a size from a new inode only.
     pub fn begin_anew(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Whether `stat` is not what we saw last. Only for files without handles:
-    /// the caller holds `open`.
-    pub fn looks_foreign(&self, stat: &Stat) -> bool {
-        let before = *self.seen.lock();
-        before.is_some_and(|before| before != Seen::of(stat))
     }
 
     /// Accepts that somebody else changed the file: the kernel shall drop what
@@ -347,6 +247,12 @@ struct Table {
 const FIRST_SYNTHETIC: u64 = 1 << 63;
 
 impl Inodes {
+    /// `st_dev` of the root.
+    #[must_use]
+    pub const fn device(&self) -> u64 {
+        self.device
+    }
+
     /// A table that knows the root only.
     #[must_use]
     pub fn new(root: &Stat) -> Self {

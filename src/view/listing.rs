@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 
 use super::files::{Opened, PageCache};
 use super::handles::DirHandle;
-use super::inodes::{BackingKey, Node, Seen};
+use super::inodes::{BackingKey, Node};
+use super::looks::Seen;
 use super::{Entry, FsError, View};
 use crate::types::{Fh, FileKind, Ino};
 use crate::vault::dir::{DirError, Listed, VaultDir};
@@ -173,8 +174,9 @@ impl View {
         dir: &VaultDir,
         listed: &Listed,
     ) -> Result<Entry, FsError> {
+        let moment = self.moment();
         let stat = dir.store().stat(&listed.entry).map_err(DirError::from)?;
-        self.entry(node, &listed.name, &stat)
+        self.entry(node, &listed.name, &stat, moment)
     }
 
     /// As [`readdir`](Self::readdir), with each entry's attributes. An entry's

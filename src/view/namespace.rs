@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::ascent::Ascent;
+use super::belief::Moment;
 use super::files::{OpenHow, Opened};
 use super::inodes::{BackingKey, Link, Node};
 use super::{Entry, FsError, View};
@@ -27,6 +28,7 @@ impl View {
         let parent = self.node(parent)?;
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
+        let moment = self.moment();
         let stat = match dir.stat_entry(&self.vault, name).map_err(FsError::from) {
             // Perhaps the directory's pin has come in the meantime.
             Err(FsError::NotFound) => match self.pin_if_due(&parent)? {
@@ -35,7 +37,7 @@ impl View {
             },
             other => other?,
         };
-        self.entry(&parent, name, &stat)
+        self.entry(&parent, name, &stat, moment)
     }
 
     /// The kernel forgot `count` answers about an object.
@@ -49,11 +51,12 @@ impl View {
         parent: &Arc<Node>,
         name: &PlainName,
         stat: &Stat,
+        moment: Moment,
     ) -> Result<Entry, FsError> {
         let kind = stat.kind().ok_or(FsError::NotSupported)?;
         let node = self.inodes.remember(parent, name, kind, stat);
         self.removed.forget(parent.ino, name);
-        let described = self.describe(&node, parent, name, stat);
+        let described = self.describe(&node, parent, name, stat, moment);
         if described.is_err() {
             self.inodes.forget(node.ino, 1);
         }
@@ -68,6 +71,7 @@ impl View {
         parent: &Arc<Node>,
         name: &PlainName,
         stat: &Stat,
+        moment: Moment,
     ) -> Result<Entry, FsError> {
         let mut stat = *stat;
         let open = node.open.lock();
@@ -85,8 +89,12 @@ impl View {
             }
             node.saw(&stat);
         }
+        let mut attr = self.attr_with(node, &stat, open.file.as_deref());
+        if open.file.is_none() {
+            attr.lifetime = self.lifetime(moment, Some(parent), node, &stat);
+        }
         Ok(Entry {
-            attr: self.attr_with(node, &stat, open.file.as_deref()),
+            attr,
             generation: node.generation(),
         })
     }
@@ -98,7 +106,7 @@ impl View {
         name: &PlainName,
     ) -> Result<Entry, FsError> {
         let stat = dir.stat_entry(&self.vault, name)?;
-        self.entry(parent, name, &stat)
+        self.entry(parent, name, &stat, Moment::NONE)
     }
 
     /// Makes a directory.
@@ -114,6 +122,7 @@ impl View {
     ) -> Result<Entry, FsError> {
         self.must_be_writable()?;
         let parent = self.node(parent)?;
+        self.changing(&parent);
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
         as_caller(*caller, || dir.mkdir(&self.vault, name, mode & 0o7777))?;
@@ -133,6 +142,7 @@ impl View {
     ) -> Result<Entry, FsError> {
         self.must_be_writable()?;
         let parent = self.node(parent)?;
+        self.changing(&parent);
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
         as_caller(*caller, || dir.symlink(&self.vault, name, target))?;
@@ -169,6 +179,7 @@ impl View {
     ) -> Result<Entry, FsError> {
         self.must_be_writable()?;
         let parent = self.node(parent)?;
+        self.changing(&parent);
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
         if mode & KIND_BITS == REGULAR || mode & KIND_BITS == 0 {
@@ -243,12 +254,13 @@ impl View {
     ) -> Result<(Entry, Opened), FsError> {
         self.must_be_writable()?;
         let parent = self.node(parent)?;
+        self.changing(&parent);
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
         let file = Arc::new(self.new_file(caller, &dir, name, mode)?);
         let stat = file.store()?.stat()?;
         file.born(stat.mtime);
-        let entry = self.entry(&parent, name, &stat)?;
+        let entry = self.entry(&parent, name, &stat, Moment::NONE)?;
         let node = self.node(entry.attr.ino)?;
         // It was born OPEN, so it is sealed when the last handle goes, even
         // one that only reads.
@@ -266,6 +278,7 @@ impl View {
         self.must_be_writable()?;
         let node = self.node(ino)?;
         let parent = self.node(parent)?;
+        self.changing(&parent);
         let from = node.link().ok_or(FsError::NotFound)?;
         let _from_names = from.parent.names.read_recursive();
         let _names = parent.names.read_recursive();
@@ -282,7 +295,7 @@ impl View {
             }
             return Err(FsError::NotPermitted);
         }
-        self.entry(&parent, name, &stat)
+        self.entry(&parent, name, &stat, Moment::NONE)
     }
 
     /// Removes a name that is not a directory's.
@@ -292,6 +305,7 @@ impl View {
     pub fn unlink(&self, parent: Ino, name: &PlainName) -> Result<(), FsError> {
         self.must_be_writable()?;
         let parent = self.node(parent)?;
+        self.changing(&parent);
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
         let stat = dir.stat_entry(&self.vault, name)?;
@@ -324,6 +338,7 @@ impl View {
     pub fn rmdir(&self, parent: Ino, name: &PlainName) -> Result<(), FsError> {
         self.must_be_writable()?;
         let parent = self.node(parent)?;
+        self.changing(&parent);
         let _names = parent.names.read_recursive();
         let dir = self.dir(&parent)?;
         let stat = dir.stat_entry(&self.vault, name)?;
@@ -357,6 +372,8 @@ impl View {
         self.must_be_writable()?;
         let from_parent = self.node(from.0)?;
         let to_parent = self.node(to.0)?;
+        self.changing(&from_parent);
+        self.changing(&to_parent);
         let _from_names = from_parent.names.read_recursive();
         let _to_names = to_parent.names.read_recursive();
         let from_dir = self.dir(&from_parent)?;

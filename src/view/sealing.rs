@@ -111,6 +111,7 @@ impl View {
 
     /// Seals a file unless it is deleted, and records how the backing looks.
     fn finish(&self, node: &Node, file: &File) -> Result<(), FsError> {
+        self.changing_object(node);
         let result = file.store().and_then(|store| {
             // Asked only where no name is known: on a backing over a network it
             // is a round trip after each write.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::View;
+use super::belief::Belief;
 use super::inodes::{BackingKey, Node};
 use super::watches::{Suspect, Watches};
 use crate::name::{PlainName, RawName};
@@ -40,6 +41,8 @@ enum Look {
     Other(PlainName),
     /// The file that the kernel knows, with another content.
     Content(PlainName, Ino),
+    /// What the kernel knows, with other attributes.
+    Attributes(Ino),
     /// The directory of the notes has come or gone.
     Notes,
 }
@@ -93,9 +96,12 @@ impl View {
     /// # Errors
     /// inotify is not to be had.
     pub fn follow_changes(&self) -> io::Result<()> {
-        let watches = Watches::new(self.vault.notes_version())?;
         let root = self.vault.root_dir();
-        watches.follow(Ino::ROOT, root.store(), HashSet::new);
+        let is_local = root.store().is_local()?;
+        let watches = Watches::new(self.vault.notes_version(), is_local)?;
+        let node = self.inodes.root();
+        let belief = node.belief.get_or_init(|| Arc::new(Belief::new()));
+        watches.follow(Ino::ROOT, belief, root.store(), HashSet::new);
         watches.follow_notes(&self.vault);
         let _only_once = self.watches.set(watches);
         Ok(())
@@ -121,7 +127,9 @@ impl View {
         let Some(watches) = self.watches.get() else {
             return;
         };
-        watches.follow(node.ino, dir.store(), || self.directories.at_hand());
+        let belief = node.belief.get_or_init(|| Arc::new(Belief::new()));
+        let at_hand = || self.directories.at_hand();
+        watches.follow(node.ino, belief, dir.store(), at_hand);
         let before = node.told_under.lock().replace(dir.id());
         if before.is_some_and(|before| before != dir.id()) {
             watches.suspect(Suspect::Directory(node.ino));
@@ -195,6 +203,7 @@ impl View {
                 watches.follow_notes(&self.vault);
                 self.report_notes(watches, report);
             }
+            Look::Attributes(ino) => report(Change::Attributes(ino)),
             Look::Content(name, ino) => {
                 report(Change::Attributes(ino));
                 report(Change::Name(dir, name));
@@ -217,10 +226,12 @@ impl View {
         let first = self.look_at(node, entry);
         drop(names);
         match first {
-            Look::Other(_) | Look::Content(..) => match node.names.try_write() {
-                Some(_names) => self.look_at(node, entry),
-                None => Look::Busy,
-            },
+            Look::Other(_) | Look::Content(..) | Look::Attributes(_) => {
+                match node.names.try_write() {
+                    Some(_names) => self.look_at(node, entry),
+                    None => Look::Busy,
+                }
+            }
             Look::Known | Look::Busy | Look::Notes => first,
         }
     }
@@ -261,7 +272,11 @@ impl View {
             return Look::Other(name);
         };
         if node.kind == FileKind::Directory || !node.looks_foreign(&stat) {
-            return Look::Known;
+            return if node.was_told_others(&stat) {
+                Look::Attributes(node.ino)
+            } else {
+                Look::Known
+            };
         }
         // What we do to a file ourselves, we do and record under this lock.
         let Some(mut open) = node.open.try_lock() else {

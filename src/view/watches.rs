@@ -4,13 +4,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::belief::Belief;
 use crate::name::RawName;
 use crate::store::StoreDir;
-use crate::sys::inotify::{Event, Inotify, WatchId};
+use crate::sys::inotify::{Event, Inotify, Told, WatchId};
 use crate::types::Ino;
 use crate::vault::Vault;
 
@@ -43,6 +45,11 @@ pub(super) struct Round {
 #[derive(Debug)]
 pub(super) struct Watches {
     inotify: Inotify,
+    /// Whether nothing can change without being told: not where another machine
+    /// may change it.
+    misses_nothing: bool,
+    /// Counts the times that events were gathered.
+    rounds: AtomicU64,
     followed: Mutex<Followed>,
     suspects: Mutex<HashSet<Suspect>>,
     /// Which version of the notes the kernel's beliefs go by.
@@ -59,18 +66,34 @@ struct Followed {
     clock: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Opened {
     ino: Ino,
+    belief: Arc<Belief>,
     /// When it was opened last, by the clock above.
     at: u64,
 }
 
+impl Followed {
+    fn add(&mut self, watch: WatchId, ino: Ino, belief: &Arc<Belief>) {
+        self.clock += 1;
+        let opened = Opened {
+            ino,
+            belief: Arc::clone(belief),
+            at: self.clock,
+        };
+        self.by_watch.insert(watch, opened);
+    }
+}
+
 impl Watches {
-    /// Follows nothing yet. `notes` is the version of the notes that is known.
-    pub(super) fn new(notes: u64) -> io::Result<Self> {
+    /// Follows nothing yet. On a backing that this machine alone can change it
+    /// `misses_nothing`. `notes` is the version of the notes that is known.
+    pub(super) fn new(notes: u64, misses_nothing: bool) -> io::Result<Self> {
         Ok(Self {
             inotify: Inotify::new()?,
+            misses_nothing,
+            rounds: AtomicU64::new(0),
             followed: Mutex::default(),
             suspects: Mutex::default(),
             notes_told: AtomicU64::new(notes),
@@ -81,14 +104,58 @@ impl Watches {
 
     /// Follows a directory from here on. Where too many are followed, a
     /// quarter goes: those opened the longest ago that are not `at_hand`.
-    pub(super) fn follow(&self, ino: Ino, dir: &StoreDir, at_hand: impl FnOnce() -> HashSet<Ino>) {
-        match dir.watch(&self.inotify) {
+    pub(super) fn follow(
+        &self,
+        ino: Ino,
+        belief: &Arc<Belief>,
+        dir: &StoreDir,
+        at_hand: impl FnOnce() -> HashSet<Ino>,
+    ) {
+        let mut followed = self.followed.lock();
+        let told = if belief.is_close() {
+            Told::Everything
+        } else {
+            Told::Names
+        };
+        match dir.watch(&self.inotify, told) {
+            Ok(watch) => followed.add(watch, ino, belief),
+            Err(error) => self.complain(&error),
+        }
+        if followed.by_watch.len() > MOST_FOLLOWED {
+            self.thin_out(&mut followed, &at_hand());
+        }
+    }
+
+    /// Whether every change in a directory that is watched closely is told.
+    pub(super) const fn miss_nothing(&self) -> bool {
+        self.misses_nothing
+    }
+
+    /// How often events were gathered; raised before they are.
+    pub(super) fn round(&self) -> u64 {
+        self.rounds.load(Ordering::SeqCst)
+    }
+
+    /// Has everything told of a directory that is followed.
+    pub(super) fn watch_closely(&self, ino: Ino, belief: &Arc<Belief>, dir: &StoreDir) {
+        let mut followed = self.followed.lock();
+        match dir.watch(&self.inotify, Told::Everything) {
             Ok(watch) => {
-                if self.add(ino, watch) > MOST_FOLLOWED {
-                    self.thin_out(&at_hand());
-                }
+                followed.add(watch, ino, belief);
+                belief.set_close(true);
             }
             Err(error) => self.complain(&error),
+        }
+    }
+
+    /// Has names alone told of a directory, unless the kernel believes something
+    /// of it.
+    pub(super) fn watch_names(&self, belief: &Belief, dir: &StoreDir) {
+        let _followed = self.followed.lock();
+        if belief.let_go()
+            && let Err(error) = dir.watch(&self.inotify, Told::Names)
+        {
+            self.complain(&error);
         }
     }
 
@@ -100,16 +167,7 @@ impl Watches {
         }
     }
 
-    fn add(&self, ino: Ino, watch: WatchId) -> usize {
-        let mut followed = self.followed.lock();
-        followed.clock += 1;
-        let at = followed.clock;
-        followed.by_watch.insert(watch, Opened { ino, at });
-        followed.by_watch.len()
-    }
-
-    fn thin_out(&self, at_hand: &HashSet<Ino>) {
-        let mut followed = self.followed.lock();
+    fn thin_out(&self, followed: &mut Followed, at_hand: &HashSet<Ino>) {
         let mut idle: Vec<(u64, WatchId)> = followed
             .by_watch
             .iter()
@@ -117,9 +175,13 @@ impl Watches {
             .map(|(watch, opened)| (opened.at, *watch))
             .collect();
         idle.sort_unstable_by_key(|(at, _)| *at);
-        for (_, watch) in idle.into_iter().take(MOST_FOLLOWED / 4) {
-            followed.by_watch.remove(&watch);
-            self.inotify.unwatch(watch);
+        let mut left = MOST_FOLLOWED / 4;
+        for (_, watch) in idle {
+            if left > 0 && followed.by_watch[&watch].belief.let_go() {
+                followed.by_watch.remove(&watch);
+                self.inotify.unwatch(watch);
+                left -= 1;
+            }
         }
     }
 
@@ -128,6 +190,7 @@ impl Watches {
         let mut followed = self.followed.lock();
         followed.by_watch.retain(|watch, opened| {
             if opened.ino == ino {
+                opened.belief.set_close(false);
                 self.inotify.unwatch(*watch);
             }
             opened.ino != ino
@@ -177,6 +240,7 @@ impl Watches {
 
     /// Everything that has happened, each entry once.
     pub(super) fn gather(&self) -> Round {
+        self.rounds.fetch_add(1, Ordering::SeqCst);
         let mut round = Round {
             suspects: std::mem::take(&mut self.suspects.lock()),
             ..Round::default()
@@ -185,7 +249,9 @@ impl Watches {
         let read = self.inotify.read(&mut |event| match event {
             Event::Entry(watch, name) => events.push((watch, RawName::new(name))),
             Event::Ended(watch) => {
-                self.followed.lock().by_watch.remove(&watch);
+                if let Some(opened) = self.followed.lock().by_watch.remove(&watch) {
+                    opened.belief.set_close(false);
+                }
             }
             Event::Overflow => round.overflow = true,
         });

@@ -13,8 +13,22 @@ use super::mutation::{Mutation, mutate};
 use super::node::{NodeFd, proc_path};
 use super::{FsStat, Stat, kind_of, mode_bits, restart};
 use crate::sys::caller;
-use crate::sys::inotify::{Inotify, WatchId};
+use crate::sys::inotify::{Inotify, Told, WatchId};
 use crate::types::{Access, FileKind, RenameMode};
+
+/// File systems of one machine, as fstatfs(2) numbers them: ext2 to ext4, XFS,
+/// Btrfs, F2FS, bcachefs, ZFS, JFS, tmpfs and ramfs.
+const LOCAL: [u32; 9] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0xf2f5_2010,
+    0xca45_1a4e,
+    0x2fc1_2fc1,
+    0x3153_464a,
+    0x0102_1994,
+    0x8584_58f6,
+];
 
 /// A lock on a directory, held until this is dropped.
 #[derive(Debug)]
@@ -113,8 +127,18 @@ impl DirFd {
     ///
     /// # Errors
     /// What inotify_add_watch(2) says; `EACCES` where it may not be read.
-    pub fn watch(&self, inotify: &Inotify) -> io::Result<WatchId> {
-        inotify.watch(self.0.as_fd())
+    pub fn watch(&self, inotify: &Inotify, told: Told) -> io::Result<WatchId> {
+        inotify.watch(self.0.as_fd(), told)
+    }
+
+    /// Whether it is on a file system of this machine, whose kernel makes every
+    /// change of it. Those that are not known here count as others'.
+    ///
+    /// # Errors
+    /// What fstatfs(2) says.
+    pub fn is_local(&self) -> io::Result<bool> {
+        let number = rustix::fs::fstatfs(&self.0)?.f_type;
+        Ok(LOCAL.iter().any(|local| i64::from(*local) == number))
     }
 
     /// Opens the regular file `name`.
