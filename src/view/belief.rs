@@ -172,6 +172,11 @@ impl View {
             return;
         };
         belief.changed.store(belief.now(), Ordering::Relaxed);
+        self.relax(node, belief);
+    }
+
+    /// Watches a directory less closely if the kernel believes nothing of it.
+    pub(super) fn relax(&self, node: &Node, belief: &Belief) {
         if belief.is_close()
             && !belief.is_believed()
             && let (Some(watches), Some(dir)) =

@@ -197,7 +197,12 @@ impl View {
             return false;
         };
         match self.look(&node, &entry) {
-            Look::Known => {}
+            Look::Known => {
+                // Perhaps one of many that are our own.
+                if let Some(belief) = node.belief.get() {
+                    self.relax(&node, belief);
+                }
+            }
             Look::Busy => watches.suspect(Suspect::Entry(dir, entry)),
             Look::Notes => {
                 watches.follow_notes(&self.vault);

@@ -20,6 +20,9 @@ use crate::vault::Vault;
 /// to leave a sync client its share where the system has only 8192.
 const MOST_FOLLOWED: usize = 1024;
 
+/// Of these watched closely at most; the others can be let go of.
+const MOST_CLOSELY: usize = MOST_FOLLOWED / 2;
+
 /// Something on the backing to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Suspect {
@@ -62,6 +65,8 @@ pub(super) struct Watches {
 #[derive(Debug, Default)]
 struct Followed {
     by_watch: HashMap<WatchId, Opened>,
+    /// How many are watched closely.
+    closely: usize,
     notes: Option<WatchId>,
     clock: u64,
 }
@@ -83,6 +88,26 @@ impl Followed {
             at: self.clock,
         };
         self.by_watch.insert(watch, opened);
+    }
+
+    /// Has less told of a directory, unless the kernel believes something of it.
+    fn let_go(&mut self, belief: &Belief) -> bool {
+        let was_close = belief.is_close();
+        let free = belief.let_go();
+        if free && was_close {
+            self.closely -= 1;
+        }
+        free
+    }
+
+    /// It is not watched any more, whatever the kernel believes.
+    fn remove(&mut self, watch: WatchId) {
+        if let Some(opened) = self.by_watch.remove(&watch)
+            && opened.belief.is_close()
+        {
+            opened.belief.set_close(false);
+            self.closely -= 1;
+        }
     }
 }
 
@@ -139,9 +164,13 @@ impl Watches {
     /// Has everything told of a directory that is followed.
     pub(super) fn watch_closely(&self, ino: Ino, belief: &Arc<Belief>, dir: &StoreDir) {
         let mut followed = self.followed.lock();
+        if belief.is_close() || followed.closely >= MOST_CLOSELY {
+            return;
+        }
         match dir.watch(&self.inotify, Told::Everything) {
             Ok(watch) => {
                 followed.add(watch, ino, belief);
+                followed.closely += 1;
                 belief.set_close(true);
             }
             Err(error) => self.complain(&error),
@@ -151,8 +180,9 @@ impl Watches {
     /// Has names alone told of a directory, unless the kernel believes something
     /// of it.
     pub(super) fn watch_names(&self, belief: &Belief, dir: &StoreDir) {
-        let _followed = self.followed.lock();
-        if belief.let_go()
+        let mut followed = self.followed.lock();
+        if belief.is_close()
+            && followed.let_go(belief)
             && let Err(error) = dir.watch(&self.inotify, Told::Names)
         {
             self.complain(&error);
@@ -177,7 +207,8 @@ impl Watches {
         idle.sort_unstable_by_key(|(at, _)| *at);
         let mut left = MOST_FOLLOWED / 4;
         for (_, watch) in idle {
-            if left > 0 && followed.by_watch[&watch].belief.let_go() {
+            let belief = Arc::clone(&followed.by_watch[&watch].belief);
+            if left > 0 && followed.let_go(&belief) {
                 followed.by_watch.remove(&watch);
                 self.inotify.unwatch(watch);
                 left -= 1;
@@ -188,13 +219,12 @@ impl Watches {
     /// Follows a directory no longer: the kernel has forgotten it.
     pub(super) fn forget(&self, ino: Ino) {
         let mut followed = self.followed.lock();
-        followed.by_watch.retain(|watch, opened| {
-            if opened.ino == ino {
-                opened.belief.set_close(false);
-                self.inotify.unwatch(*watch);
-            }
-            opened.ino != ino
-        });
+        let of_it = |(watch, opened): (&WatchId, &Opened)| (opened.ino == ino).then_some(*watch);
+        let gone: Vec<WatchId> = followed.by_watch.iter().filter_map(of_it).collect();
+        for watch in gone {
+            followed.remove(watch);
+            self.inotify.unwatch(watch);
+        }
     }
 
     /// Says once that not all is followed. A directory that may not be read is
@@ -249,9 +279,7 @@ impl Watches {
         let read = self.inotify.read(&mut |event| match event {
             Event::Entry(watch, name) => events.push((watch, RawName::new(name))),
             Event::Ended(watch) => {
-                if let Some(opened) = self.followed.lock().by_watch.remove(&watch) {
-                    opened.belief.set_close(false);
-                }
+                self.followed.lock().remove(watch);
             }
             Event::Overflow => round.overflow = true,
         });

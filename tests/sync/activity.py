@@ -370,6 +370,8 @@ def together(client, actors, stop, gate, end):
     while time.monotonic() < end and all(actor.is_alive() for actor in actors):
         if client.alone:
             with gate:
+                for actor in actors:
+                    actor.device.quiet()
                 client.pulse()
         else:
             client.pulse()
