@@ -96,6 +96,7 @@ impl Mount {
             mutability: Mutability::ReadWrite,
             strictness: Strictness::Lenient,
             freshness: Duration::from_secs(1),
+            followed: Duration::from_secs(1),
         };
         Self {
             view: View::new(Arc::new(vault), options).expect("the root can be read"),

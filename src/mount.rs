@@ -62,6 +62,8 @@ pub struct MountPlan {
     /// How long the kernel may believe what it was told about names and
     /// attributes.
     pub cache_timeout: Duration,
+    /// The same where every change in a directory is told.
+    pub followed_timeout: Duration,
     /// What becomes of a program's writes.
     pub writes: Writes,
     /// How a file that was safe already is written over.
@@ -146,6 +148,7 @@ mod tests {
             flags: vec![MountFlag::ReadOnly, MountFlag::NoDev],
             audience: Audience::Everyone,
             cache_timeout: Duration::from_millis(1500),
+            followed_timeout: Duration::from_secs(60),
             writes: Writes::AtOnce,
             overwrites: Overwrites::InPlace,
             trust: Trust::Strict,

@@ -260,6 +260,8 @@ pub struct ViewOptions {
     /// How long what was seen on the backing may be believed; what the kernel
     /// is told, too.
     pub freshness: Duration,
+    /// The same where every change in a directory is told.
+    pub followed: Duration,
 }
 
 /// Figures of the file system, in plain terms; statvfs(3).

@@ -189,11 +189,12 @@ pub struct MountArgs {
     #[arg(short = 'o', value_name = "LIST", action = ArgAction::Append)]
     pub options: Vec<String>,
     /// How long the kernel may trust names and attributes without asking
-    /// again [default: 1]
+    /// again [default: 1, and 60 where every change is told]
     ///
     /// What a sync client changes while the vault is mounted shows after that
     /// time at the latest, and at once where this machine tells of changes
-    /// (a local directory). Set it to 0 to have the kernel ask each time.
+    /// (a local directory): there, what rests is trusted for a minute unless
+    /// this is given. Set it to 0 to have the kernel ask each time.
     #[arg(long, value_name = "SECONDS", value_parser = size::seconds)]
     pub cache_timeout: Option<Duration>,
     /// Hand each write over at once instead of letting the kernel gather them

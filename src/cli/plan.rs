@@ -15,6 +15,10 @@ use crate::vault::SlotChoice;
 /// How long the kernel trusts names and attributes unless told otherwise.
 const CACHE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The same where every change in a directory is told. Not longer, as what is written
+/// through a mapping of a file of the backing is not.
+const FOLLOWED_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The options of a mount, from `-o` lists and flags together.
 ///
 /// # Errors
@@ -89,6 +93,7 @@ pub fn plan(
             Some(false) | None => Audience::Owner,
         },
         cache_timeout: options.cache_timeout.unwrap_or(CACHE_TIMEOUT),
+        followed_timeout: options.cache_timeout.unwrap_or(FOLLOWED_TIMEOUT),
         writes: match options.writeback {
             Some(false) => Writes::AtOnce,
             Some(true) | None => Writes::Gathered,

@@ -311,6 +311,7 @@ fn view_options(plan: &MountPlan) -> ViewOptions {
             Trust::Strict => Strictness::Strict,
         },
         freshness: plan.cache_timeout,
+        followed: plan.followed_timeout,
     }
 }
 

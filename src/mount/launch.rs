@@ -158,6 +158,7 @@ mod tests {
             flags: Vec::new(),
             audience: Audience::Owner,
             cache_timeout: std::time::Duration::from_secs(1),
+            followed_timeout: std::time::Duration::from_secs(1),
             writes: Writes::Gathered,
             overwrites: Overwrites::Journalled,
             trust: Trust::Lenient,

@@ -1,11 +1,11 @@
 //! How long the kernel may believe what it is told.
 //!
-//! As long as the user allows (`--cache-timeout`), and for a minute where this
-//! machine's kernel tells of every change in the directory concerned: the
-//! thread that follows the backing then corrects what was believed. That takes
-//! a watch on attributes and single writes, too, of which our own are many; so
-//! a directory is watched so closely only once nothing of ours has changed in it
-//! for a moment.
+//! As long as the user says (`--cache-timeout`). If nothing is said, for a second,
+//! and for a minute where this machine's kernel tells of every change in the
+//! directory concerned: the thread that follows the backing then corrects what
+//! was believed. That takes a watch on attributes and single writes, too, of
+//! which our own are many; so a directory is watched so closely only once
+//! nothing of ours has changed in it for a moment.
 //!
 //! **Locks**: none.
 
@@ -18,10 +18,6 @@ use super::inodes::Node;
 use super::watches::Watches;
 use crate::sys::fs::Stat;
 use crate::types::FileKind;
-
-/// How long the kernel believes what it would be told otherwise. Not longer, as
-/// what is written through a mapping of the backing's file is not told.
-const FOLLOWED: Duration = Duration::from_secs(60);
 
 /// So long nothing of ours must have changed in a directory before it is watched
 /// closely.
@@ -83,8 +79,8 @@ impl Belief {
         self.now() >= self.changed.load(Ordering::Relaxed) + millis(QUIET)
     }
 
-    fn is_told(&self) {
-        let until = self.now() + millis(FOLLOWED);
+    fn is_told(&self, lifetime: Duration) {
+        let until = self.now() + millis(lifetime);
         self.until.fetch_max(until, Ordering::SeqCst);
     }
 }
@@ -128,6 +124,9 @@ impl View {
         let (Some(watches), Moment(Some(round))) = (self.watches.get(), moment) else {
             return usual;
         };
+        if self.options.followed <= usual {
+            return usual;
+        }
         // A file of more names may be changed by way of another directory.
         let other_ways = node.kind != FileKind::Directory && stat.nlink > 1;
         let is_told = !other_ways
@@ -139,13 +138,13 @@ impl View {
         }
         for dir in parent.map(Arc::as_ref).into_iter().chain([node]) {
             if let Some(belief) = dir.belief.get() {
-                belief.is_told();
+                belief.is_told(self.options.followed);
             }
         }
         // Only now: it may have been let go of before that was noted.
         let still = parent.is_none_or(|parent| is_close(parent))
             && (node.kind != FileKind::Directory || is_close(node));
-        if still { usual.max(FOLLOWED) } else { usual }
+        if still { self.options.followed } else { usual }
     }
 
     /// Whether every change in a directory has been told for a while. If not, and

@@ -397,6 +397,7 @@ fn a_mount_nobody_waits_for_is_taken_off_again() {
         flags: Vec::new(),
         audience: Audience::Owner,
         cache_timeout: Duration::ZERO,
+        followed_timeout: Duration::ZERO,
         overwrites: keepfs::mount::Overwrites::Journalled,
         writes: Writes::Gathered,
         trust: Trust::Lenient,

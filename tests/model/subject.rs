@@ -56,6 +56,7 @@ fn view(vault: &Arc<Vault>) -> View {
         mutability: Mutability::ReadWrite,
         strictness: Strictness::Strict,
         freshness: Duration::from_secs(1),
+        followed: Duration::from_secs(1),
     };
     View::new(Arc::clone(vault), options).unwrap()
 }
