@@ -196,3 +196,30 @@ impl View {
 fn is_close(node: &Node) -> bool {
     node.belief.get().is_some_and(|belief| belief.is_close())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_believed_is_not_let_go_of() {
+        let belief = Belief::new();
+        belief.set_close(true);
+        belief.is_told(Duration::from_secs(60));
+        assert!(!belief.let_go() && belief.is_close());
+        let belief = Belief::new();
+        belief.set_close(true);
+        belief.is_told(Duration::ZERO);
+        assert!(belief.let_go() && !belief.is_close());
+    }
+
+    #[test]
+    fn a_directory_rests_once_nothing_of_ours_changes_in_it() {
+        let belief = Belief::new();
+        assert!(!belief.is_quiet(), "it was only just found");
+        std::thread::sleep(QUIET + Duration::from_millis(20));
+        assert!(belief.is_quiet());
+        belief.changed.store(belief.now(), Ordering::Relaxed);
+        assert!(!belief.is_quiet());
+    }
+}

@@ -87,7 +87,15 @@ impl Followed {
             belief: Arc::clone(belief),
             at: self.clock,
         };
-        self.by_watch.insert(watch, opened);
+        // The kernel may have forgotten the directory meanwhile, and with it
+        // whatever it believed.
+        if let Some(before) = self.by_watch.insert(watch, opened)
+            && !Arc::ptr_eq(&before.belief, belief)
+            && before.belief.is_close()
+        {
+            before.belief.set_close(false);
+            self.closely -= 1;
+        }
     }
 
     /// Has less told of a directory, unless the kernel believes something of it.

@@ -122,3 +122,38 @@ fn every_change_underneath_is_told_where_the_kernel_would_believe_for_a_minute()
     wait_for("the directory's mode", || mode(&mounted.path("d")) == 0o700);
     drop(grown);
 }
+
+#[test]
+fn of_more_directories_than_are_followed_none_is_believed_wrongly() {
+    const MANY: usize = 1_200;
+    let vault = Vault::new();
+    let mounted = vault.mount();
+    for number in 0..MANY {
+        fs::create_dir(mounted.path(format!("d{number}"))).unwrap();
+        fs::write(mounted.path(format!("d{number}/f")), "x").unwrap();
+    }
+    let mounted = mounted.remount();
+    let file = |number: usize| mounted.path(format!("d{number}/f"));
+    for _ in 0..3 {
+        for number in 0..MANY {
+            fs::metadata(file(number)).unwrap();
+        }
+        sleep(REST);
+    }
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut left = 0o600;
+    for number in (0..MANY).step_by(100) {
+        assert_ne!(mode(&file(number)), left);
+        let out = keepfs()
+            .arg("path")
+            .arg(format!("{}:d{number}/f", vault.backing().display()))
+            .arg("--passfile")
+            .arg(vault.passfile())
+            .output()
+            .unwrap();
+        let entry = PathBuf::from(String::from_utf8(out.stdout).unwrap().trim_end());
+        fs::set_permissions(entry, Permissions::from_mode(left)).unwrap();
+        wait_for("its mode", || mode(&file(number)) == left);
+        left ^= 0o040;
+    }
+}
