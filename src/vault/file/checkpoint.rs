@@ -97,6 +97,27 @@ impl File {
         Ok(Some(Duration::ZERO))
     }
 
+    /// Slots are about to be put behind the end of a file that said it would
+    /// change: saying OPEN it would seem to reach as far as they do, while the
+    /// last that counts is still a short one. It says what it was again.
+    pub(super) fn take_back_announcement(&self, state: &mut State) -> Result<(), FileError> {
+        // One that was found OPEN stays so.
+        let was_sealed = matches!(state.tracking, Tracking::Exact { .. });
+        if state.pending.announced.is_none() || !was_sealed {
+            return Ok(());
+        }
+        let store = self.store()?;
+        let was = store.stat()?.mtime;
+        let closed = Header {
+            open: OpenFlag::Closed,
+            ..state.header
+        };
+        self.replace_header(state, closed)?;
+        Self::move_mtime(&store, was.next());
+        state.pending.announced = None;
+        Ok(())
+    }
+
     fn write_in_place(&self, state: &mut State, writer: &StoreFile) -> Result<(), FileError> {
         let g = self.geometry;
         let size = self.size();

@@ -270,6 +270,7 @@ impl File {
         journal: &Journal,
         parts: &Parts<'_>,
     ) -> Result<(), FileError> {
+        self.take_back_announcement(state)?;
         if state.end == End::Beyond {
             // What a failed write left must not end up in a gap.
             let writer = self.writer()?;

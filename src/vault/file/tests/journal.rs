@@ -337,6 +337,24 @@ fn what_stands_in_the_journal_is_read_from_there_and_nothing_changes_in_place() 
     world.assert_sealed("f", &plain);
 }
 
+/// What a sync client finds that does not know of the journal.
+#[test]
+fn a_copy_taken_between_two_changes_has_no_damaged_chunk() {
+    for ops in sequences() {
+        let world = World::journalled();
+        world.with("f", &base());
+        let file = world.sealed("f");
+        for (seed, &op) in ops.iter().enumerate() {
+            apply(&file, op, seed).unwrap();
+            world.put("copy", &world.bytes("f"));
+            let (copy, _) = world.try_open("copy", Access::Read).unwrap();
+            let mut read = Vec::new();
+            let result = copy.read(off(0), 64 * C, &mut read);
+            assert!(result.is_ok(), "{ops:?} after {op:?}: {result:?}");
+        }
+    }
+}
+
 #[test]
 fn a_file_that_was_found_open_is_whole_after_a_kill_and_stays_open() {
     let ops = [
