@@ -105,6 +105,19 @@ impl Vault {
         self.home.path().join("mnt")
     }
 
+    /// Where the ciphertext of a plain path is.
+    pub(crate) fn entry(&self, plain: &str) -> PathBuf {
+        let out = keepfs()
+            .arg("path")
+            .arg(format!("{}:{plain}", self.backing().display()))
+            .arg("--passfile")
+            .arg(self.passfile())
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{out:?}");
+        PathBuf::from(String::from_utf8(out.stdout).unwrap().trim_end())
+    }
+
     pub(crate) fn passfile(&self) -> PathBuf {
         self.home.path().join("pass")
     }

@@ -37,15 +37,7 @@ fn elsewhere(vault: &Vault, change: impl FnOnce(&Mounted<'_>)) -> Vault {
 
 /// Where the ciphertext of a plain path is, below the backing.
 fn below(vault: &Vault, plain: &str) -> PathBuf {
-    let out = keepfs()
-        .arg("path")
-        .arg(format!("{}:{plain}", vault.backing().display()))
-        .arg("--passfile")
-        .arg(vault.passfile())
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "{out:?}");
-    let path = PathBuf::from(String::from_utf8(out.stdout).unwrap().trim_end());
+    let path = vault.entry(plain);
     let relative = path.strip_prefix(vault.backing()).map(Path::to_owned);
     relative.unwrap_or(path)
 }

@@ -302,17 +302,19 @@ fn looks(path: &std::path::Path) -> (u64, (i64, i64)) {
     (fs::metadata(path).unwrap().len(), times(path).1)
 }
 
+/// What is written to it goes to the daemon at once.
+fn new_without_cache(path: &std::path::Path) -> fs::File {
+    let mut how = OpenOptions::new();
+    how.write(true).create_new(true);
+    how.custom_flags(libc::O_DIRECT).open(path).unwrap()
+}
+
 #[test]
 fn a_new_file_does_not_end_up_looking_as_it_did_unsealed() {
     let vault = Vault::new();
     let mounted = vault.mount();
     let path = mounted.path("f");
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(&path)
-        .unwrap();
+    let file = new_without_cache(&path);
     std::os::unix::fs::FileExt::write_all_at(&file, &pattern(8192, 1), 0).unwrap();
     let on_backing = vault.only_data_file();
     let unsealed = (looks(&on_backing), fs::read(&on_backing).unwrap());
@@ -331,12 +333,7 @@ fn the_backing_shows_no_later_time_than_in_the_end() {
     let vault = Vault::new();
     let mounted = vault.mount();
     let path = mounted.path("f");
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(&path)
-        .unwrap();
+    let file = new_without_cache(&path);
     let write = |file: &fs::File, n| {
         std::os::unix::fs::FileExt::write_all_at(file, &pattern(8192, n), 0).unwrap();
     };

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -52,18 +52,6 @@ fn asked(vault: &Vault) -> u64 {
         .sum()
 }
 
-/// The one file of the backing that has this plain name in `d`.
-fn entry(vault: &Vault, plain: &str) -> PathBuf {
-    let out = keepfs()
-        .arg("path")
-        .arg(format!("{}:d/{plain}", vault.backing().display()))
-        .arg("--passfile")
-        .arg(vault.passfile())
-        .output()
-        .unwrap();
-    PathBuf::from(String::from_utf8(out.stdout).unwrap().trim_end())
-}
-
 fn wait_for(what: &str, changed: impl Fn() -> bool) {
     let began = Instant::now();
     wait_until(what, changed);
@@ -88,7 +76,7 @@ fn what_rests_is_not_asked_for_again_after_the_cache_timeout() {
 fn every_change_underneath_is_told_where_the_kernel_would_believe_for_a_minute() {
     let vault = Vault::new();
     let mounted = believing(&vault, 8);
-    let on_backing = |plain| entry(&vault, plain);
+    let on_backing = |plain| vault.entry(&format!("d/{plain}"));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let len = |plain| fs::metadata(mounted.path(plain)).map_or(0, |found| found.len());
     assert_eq!(mode(&mounted.path("d/f0")), 0o644);
@@ -144,14 +132,7 @@ fn of_more_directories_than_are_followed_none_is_believed_wrongly() {
     let mut left = 0o600;
     for number in (0..MANY).step_by(100) {
         assert_ne!(mode(&file(number)), left);
-        let out = keepfs()
-            .arg("path")
-            .arg(format!("{}:d{number}/f", vault.backing().display()))
-            .arg("--passfile")
-            .arg(vault.passfile())
-            .output()
-            .unwrap();
-        let entry = PathBuf::from(String::from_utf8(out.stdout).unwrap().trim_end());
+        let entry = vault.entry(&format!("d{number}/f"));
         fs::set_permissions(entry, Permissions::from_mode(left)).unwrap();
         wait_for("its mode", || mode(&file(number)) == left);
         left ^= 0o040;
