@@ -181,7 +181,7 @@ class Round:
             bad = [finding for finding in findings if finding["kind"] not in HARMLESS]
             # A copy taken while it was written, which the other device then moved away from
             # where the rest was to arrive. Its chunks are whole, and it is the same on both.
-            moved = [finding for finding in bad if finding["kind"] == "left-open"
+            moved = [finding for finding in bad if finding["kind"] in ("left-open", "longer")
                      and [each["cipher_path"] for each in findings].count(finding["cipher_path"]) == 1]
             if moved and all(finding in moved for finding in bad) and self.shown_copies is not None:
                 say(f"{self.client.name}: {len(moved)} moved while they were on their way: "
