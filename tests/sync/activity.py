@@ -21,7 +21,7 @@ from look import conflict_of
 TOP = "busy"
 LINE = 64
 # Names that both devices use, in both forms.
-FILES = ["alpha.txt", "beta", "gamma.odt", "d" * 111, "e" * 128, "f" * 180 + ".tar.gz", "g" * 255]
+FILES = ["alpha.txt", "beta", "gamma.odt", "d" * 79, "e" * 128, "f" * 180 + ".tar.gz", "g" * 255]
 DIRECTORIES = ["one", "two.d", "h" * 140, "i" * 255]
 # No directory lies deeper: paths must stay below PATH_MAX, also those of ciphertext.
 DEEPEST = 7

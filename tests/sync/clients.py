@@ -24,8 +24,8 @@ class Client:
     carries_links = True
     # Whether it never puts an older file in the place of a newer one, as after `mv`.
     newer_wins = False
-    # The longest name that it keeps conflict copies of conflict copies of, beside those
-    # that a side file holds.
+    # The longest name of which it can keep conflict copies of conflict copies, three deep,
+    # beside those that a side file holds.
     longest_name = 127
     # Whether nothing may change while it runs.
     alone = False
@@ -141,8 +141,8 @@ class Unison(Client):
     the file's name and a copy of the other."""
 
     name = shown = "unison"
-    # Of 192 characters in the vault, it would call the second copy by 268.
-    longest_name = 111
+    # Each copy's name is up to 41 characters longer: from 171 of them, too long at the third.
+    longest_name = 79
     keeps_both_links = True
     deletion_may_win = True
 
