@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+mod copies;
 mod failing;
 mod holes;
 mod journal;
