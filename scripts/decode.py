@@ -490,6 +490,8 @@ class Pending:
             newest.update({chunk: (how, new, slot) for how, chunk, _, new, slot in change.replaced})
             if whole(change.head):
                 head, counts = change.head, dict(newest)
+        if head is base and base.OPEN:
+            return None
         untouched = stands and (stands.generation, stands.size, stands.seal) == (base.generation, base.size, base.seal)
         if (not self.changes or head is not self.changes[-1].head) and not untouched:
             return None
@@ -515,8 +517,10 @@ class Pending:
 def read_journal(fd, entry, keys, report):
     """Of each file number in a journal, what is not in place yet."""
     size, pending = size_at(fd, entry), {}
-    table, f = Table(report, entry, size, "journal"), open_at(fd, entry)
+    f = open_at(fd, entry)
+    table = Table(report, entry, size, "journal")
     try:
+        require(stat.S_ISREG(os.fstat(f).st_mode), NotAuthentic, "the journal is no regular file")
         h = os.pread(f, 128, 0)
         require(len(h) == 128 and h[:4] == b"KPJ1" and zero(h[4:8]), NotAuthentic, "the journal's head is none")
         fields = open_xc(keys.journal, h[24:], b"keepfs journal" + h[:24])
@@ -760,7 +764,7 @@ class Decoder:
             if JOURNAL.fullmatch(entry):
                 try:
                     self.pending += read_journal(fd, entry, self.keys, self.report)
-                except Outcome as e:
+                except (Outcome, OSError) as e:
                     self.report.damage(entry, str(e))
         # A place is a hint: it counts if the file is there.
         for pending in self.pending:

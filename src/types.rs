@@ -116,18 +116,18 @@ pub struct Time {
 }
 
 impl Time {
-    /// A nanosecond earlier.
+    /// A microsecond earlier.
     #[must_use]
-    pub const fn previous(self) -> Self {
-        if self.nanos > 0 {
+    pub const fn a_microsecond_earlier(self) -> Self {
+        if self.nanos >= 1_000 {
             Self {
-                nanos: self.nanos - 1,
+                nanos: self.nanos - 1_000,
                 ..self
             }
         } else {
             Self {
                 secs: self.secs.saturating_sub(1),
-                nanos: 999_999_999,
+                nanos: self.nanos + 999_999_000,
             }
         }
     }

@@ -338,10 +338,13 @@ impl<'v> Mounted<'v> {
             // RELEASE comes after close(2) has returned, and what waits in the
             // journal goes to its place after that, on a busy disk too.
             let end = Instant::now() + PATIENCE;
-            while self.open_data_files().is_some_and(|f| !f.is_empty()) && Instant::now() < end {
+            // A request that is still on its way may open one for a moment.
+            let mut open = self.open_data_files();
+            while open.as_ref().is_some_and(|f| !f.is_empty()) && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(5));
+                open = self.open_data_files();
             }
-            match self.open_data_files() {
+            match open {
                 Some(open) if !open.is_empty() => {
                     let log = fs::read_to_string(&self.log).unwrap_or_default();
                     wrong.push(format!("leaked: {open:?}; the daemon's log:\n{log}"));

@@ -36,7 +36,10 @@ impl File {
         if began.elapsed() > SEEN_AFTER {
             state.times.not_before(writer.stat()?.mtime.next());
         }
-        state.times.apply(&writer)?;
+        // A time must not keep it from its end: the seal sets it again, and says.
+        if let Err(error) = state.times.apply(&writer) {
+            tracing::debug!(%error, "a file in place does not show when it was written");
+        }
         writer.sync_data()?;
         state.pending.unsynced = false;
         self.overlay.write().clear();
@@ -125,6 +128,8 @@ impl File {
         let now = self.header_for(state, state.tracking, size);
         let overlay = self.overlay.read();
         if !overlay.chunks.is_empty() || state.pending.cut {
+            // From here on there is nothing to take back.
+            state.pending.announced = None;
             let open = Header {
                 open: OpenFlag::Open,
                 sparse: now.sparse,

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::times::begun_after;
 use super::write::{to_u64, to_usize};
-use super::{End, File, FileError, Phase, State, Tracking, clock_now};
+use super::{End, File, FileError, Phase, State, clock_now};
 use crate::codec::Sealed;
 use crate::codec::batch::{SealSum, SlotTerms};
 use crate::codec::geometry::Geometry;
@@ -179,15 +179,7 @@ impl File {
         }
         let journal = Arc::clone(self.journal.as_ref().ok_or(FileError::NotWritable)?);
         let nr = self.enter(&journal, state)?;
-        // A file that was found OPEN seems to reach as far as its slots do. (The
-        // holes of a gap are in no journal: they take such slots.)
-        let is_open = matches!(state.tracking, Tracking::Lost);
-        let free_from = if is_open && change.holes_made == 0 {
-            ChunkNo::new(u64::MAX)
-        } else {
-            state.pending.free_from
-        };
-        let parts = self.divide(change, free_from);
+        let parts = self.divide(change, state.pending.free_from);
         if !parts.placed.is_empty() {
             self.place(state, &journal, &parts)?;
         }
@@ -219,9 +211,7 @@ impl File {
         state.pending.cut |= size < self.size();
         state.pending.generation = header.generation;
         state.pending.sequence = appended.sequence;
-        if !parts.placed.is_empty() {
-            state.pending.free_from = parts.free_to;
-        }
+        state.pending.free_from = parts.free_to;
         self.lay_over(&parts.stored, change.holes, appended, size);
         self.tally(state, &change.removed, change.added, change.holes_made);
         self.size.store(size.get(), Ordering::Release);

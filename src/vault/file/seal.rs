@@ -69,6 +69,9 @@ impl File {
             let mut state = self.state.lock();
             if state.phase == Phase::Changed {
                 self.declare(&mut state)?;
+                if state.held.take().is_some() {
+                    state.times.apply(&*self.writer()?)?;
+                }
             }
             drop(state);
             return Ok(self.store()?.sync_data()?);

@@ -127,13 +127,19 @@ impl File {
     /// the backing keeps whole seconds, as over SFTP: there each look at a time
     /// is a round trip, and the seconds are equal.
     pub fn born(&self, mtime: Time) {
-        self.state.lock().held = (mtime.nanos != 0).then(|| mtime.previous());
+        self.state.lock().held = (mtime.nanos != 0).then(|| mtime.a_microsecond_earlier());
     }
 
     /// Slots of a new file were written: back to its held mtime.
     pub(super) fn hold_mtime(&self) {
-        let Some(held) = self.state.lock().held else {
-            return;
+        let held = {
+            let mut state = self.state.lock();
+            let Some(held) = state.held else {
+                return;
+            };
+            // Each content under a time of its own.
+            state.held = Some(held.next());
+            held
         };
         let set = |store: &StoreFile| store.set_times(SetTime::Omit, SetTime::At(held));
         if let Err(error) = self.store().and_then(|store| Ok(set(&store)?)) {
