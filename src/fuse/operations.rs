@@ -509,7 +509,7 @@ impl Filesystem for Adapter {
                 let attr = convert::file_attr(&entry.attr);
                 let (handle, flags) = (FileHandle(opened.fh.get()), convert::file_flags(opened));
                 reply.created(
-                    &self.ttl,
+                    &entry.attr.lifetime,
                     &attr,
                     Generation(entry.generation),
                     handle,

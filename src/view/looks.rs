@@ -96,8 +96,11 @@ impl Node {
     /// one it `asked` for.
     pub fn note_moved(&self, asked: SetTime) {
         let given = self.seen.lock().map(|seen| seen.mtime);
-        *self.moved.lock() = match (asked, given) {
+        let mut moved = self.moved.lock();
+        *moved = match (asked, given) {
             (SetTime::At(asked), Some(given)) if asked != given => Some((asked, given)),
+            // Nothing was asked: what was asked last may still stand.
+            (SetTime::Omit, Some(given)) => moved.filter(|(_, moved_to)| *moved_to == given),
             (SetTime::At(_) | SetTime::Now | SetTime::Omit, _) => None,
         };
     }

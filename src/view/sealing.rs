@@ -128,7 +128,7 @@ impl View {
                     // which newer wins shall take what it becomes.
                     let look = store.stat()?;
                     node.leave_behind_as(&look);
-                    file.not_written_before(look.mtime.next());
+                    file.become_later_than(look.mtime);
                 }
             }
             match file.seal() {

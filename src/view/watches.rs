@@ -51,7 +51,7 @@ pub(super) struct Watches {
     /// Whether nothing can change without being told: not where another machine
     /// may change it.
     misses_nothing: bool,
-    /// Counts the times that events were gathered.
+    /// Counts the times that events were gathered, or more is told from then on.
     rounds: AtomicU64,
     followed: Mutex<Followed>,
     suspects: Mutex<HashSet<Suspect>>,
@@ -164,7 +164,8 @@ impl Watches {
         self.misses_nothing
     }
 
-    /// How often events were gathered; raised before they are.
+    /// How often events were gathered, or more was told from then on: raised before
+    /// the first, and after the second.
     pub(super) fn round(&self) -> u64 {
         self.rounds.load(Ordering::SeqCst)
     }
@@ -179,6 +180,8 @@ impl Watches {
             Ok(watch) => {
                 followed.add(watch, ino, belief);
                 followed.closely += 1;
+                // Nobody was told of what has changed since it was looked at last.
+                self.rounds.fetch_add(1, Ordering::SeqCst);
                 belief.set_close(true);
             }
             Err(error) => self.complain(&error),
@@ -303,5 +306,24 @@ impl Watches {
             }
         }
         round
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreDir;
+
+    #[test]
+    fn what_was_looked_at_before_everything_was_told_is_not_believed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = StoreDir::open_root(dir.path()).expect("it opens");
+        let watches = Watches::new(0, true).expect("inotify is there");
+        let belief = Arc::new(Belief::new());
+        watches.follow(Ino::ROOT, &belief, &store, HashSet::new);
+        let before = watches.round();
+        watches.watch_closely(Ino::ROOT, &belief, &store);
+        assert!(belief.is_close());
+        assert_ne!(watches.round(), before);
     }
 }

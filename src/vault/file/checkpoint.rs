@@ -34,7 +34,7 @@ impl File {
         self.write_in_place(state, &writer)?;
         // At once: from its first byte on the file showed the moment of this.
         if began.elapsed() > SEEN_AFTER {
-            state.times.not_before(writer.stat()?.mtime.next());
+            state.times.become_later_than(writer.stat()?.mtime);
         }
         // A time must not keep it from its end: the seal sets it again, and says.
         if let Err(error) = state.times.apply(&writer) {

@@ -270,6 +270,28 @@ fn mtime(world: &World, name: &str) -> (i64, i64) {
 }
 
 #[test]
+fn each_content_of_a_new_file_has_an_mtime_of_its_own_earlier_than_the_last() {
+    for world in [World::new(), World::journalled()] {
+        let file = world.create("f");
+        let (secs, nanos) = mtime(&world, "f");
+        file.born(Time {
+            secs,
+            nanos: u32::try_from(nanos).unwrap(),
+        });
+        let mut shown = Vec::new();
+        for seed in 0..3 {
+            file.write(off(0), &pattern(seed, C)).unwrap();
+            shown.push(mtime(&world, "f"));
+        }
+        // Also if it is never closed.
+        file.sync().unwrap();
+        shown.push(mtime(&world, "f"));
+        assert!(shown.is_sorted_by(|a, b| a < b), "{shown:?}");
+        assert!(shown[2] < (secs, nanos) && (secs, nanos) <= shown[3]);
+    }
+}
+
+#[test]
 fn times_are_applied_after_the_seal() {
     let world = World::new();
     world.with("f", b"content");

@@ -62,9 +62,14 @@ impl PendingTimes {
         self.mtime = mtime;
     }
 
-    pub(super) fn not_before(&mut self, floor: Time) {
-        if let (SetTime::At(mtime), MtimeOf::Write) = (self.mtime, self.mtime_of) {
-            self.mtime = SetTime::At(mtime.max(floor));
+    /// The file `showed` this mtime with other bytes: the time of a write becomes
+    /// later, if it is not. Not later than now; and not where the backing keeps
+    /// whole seconds, which a nanosecond more would leave the same.
+    pub(super) fn become_later_than(&mut self, showed: Time) {
+        if let (SetTime::At(mtime), MtimeOf::Write) = (self.mtime, self.mtime_of)
+            && showed.nanos != 0
+        {
+            self.mtime = SetTime::At(mtime.max(showed.next().min(clock_now())));
         }
     }
 
@@ -157,18 +162,21 @@ impl File {
         }
     }
 
-    /// The time of the last write, if that is what waits, becomes `floor` if it
-    /// is earlier.
-    pub fn not_written_before(&self, floor: Time) {
-        self.state.lock().times.not_before(floor);
+    /// It `showed` this mtime with other bytes than it is about to be sealed
+    /// with: the time of the last write, if that is what waits, becomes later.
+    pub fn become_later_than(&self, showed: Time) {
+        self.state.lock().times.become_later_than(showed);
     }
 }
 
 /// What the backing shows once changes wait of a file that had this mtime: a
 /// later time, but earlier than any of the writes. Many clients go by whole
 /// seconds; writes are told of when the kernel's cache is flushed, half a minute
-/// later at most.
+/// later at most. A time that is still to come gives way to the clock's.
 pub(super) fn begun_after(was: Time, now: Time) -> Time {
+    if was > now {
+        return now;
+    }
     let second_later = Time {
         secs: was.secs.saturating_add(1),
         ..was
@@ -200,23 +208,33 @@ mod tests {
         assert_eq!(begun_after(at(999_970, 7), now), at(999_970, 8));
         assert_eq!(begun_after(at(999_970, 999_999_999), now), at(999_971, 0));
         // Of a clock that is ahead.
-        assert_eq!(begun_after(at(2_000_000, 7), now), at(2_000_000, 8));
+        assert_eq!(begun_after(at(2_000_000, 7), now), now);
     }
 
     #[test]
     fn only_the_time_of_a_write_gives_way() {
-        let (early, late) = (Time { secs: 5, nanos: 0 }, Time { secs: 9, nanos: 0 });
+        let (early, late) = (Time { secs: 5, nanos: 1 }, Time { secs: 9, nanos: 1 });
         let mut times = PendingTimes::NONE;
-        times.not_before(late);
+        times.become_later_than(late);
         assert_eq!(times.mtime, SetTime::Omit);
         times.set(SetTime::Omit, SetTime::At(early), MtimeOf::Choice);
-        times.not_before(late);
+        times.become_later_than(late);
         assert_eq!(times.mtime, SetTime::At(early));
         times.note_write();
         times.set(SetTime::Omit, SetTime::At(early), MtimeOf::Write);
         // The kernel's, with the ctime of a rename.
         times.set(SetTime::Omit, SetTime::At(early), MtimeOf::Choice);
-        times.not_before(late);
-        assert_eq!(times.mtime, SetTime::At(late));
+        times.become_later_than(Time { secs: 9, nanos: 0 });
+        assert_eq!(times.mtime, SetTime::At(early), "of whole seconds");
+        times.become_later_than(late);
+        assert_eq!(times.mtime, SetTime::At(late.next()));
+        times.become_later_than(Time {
+            secs: i64::MAX,
+            nanos: 1,
+        });
+        let SetTime::At(mtime) = times.mtime else {
+            panic!("no time");
+        };
+        assert!(mtime > late.next() && mtime <= clock_now());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::journal::{apply, base, sequences};
 use super::*;
+use crate::sys::fs::mutation::faults::{After, Fault};
 
 #[test]
 fn a_copy_taken_between_two_changes_has_no_damaged_chunk() {
@@ -18,4 +19,47 @@ fn a_copy_taken_between_two_changes_has_no_damaged_chunk() {
             assert!(result.is_ok(), "{ops:?} after {op:?}: {result:?}");
         }
     }
+}
+
+#[test]
+fn what_a_failed_checkpoint_left_is_never_called_sealed() {
+    let mut half_made = 0;
+    for skip in 0.. {
+        let world = World::journalled();
+        world.with("f", &base());
+        let before = world.bytes("f")[128..].to_vec();
+        let file = world.sealed("f");
+        file.write(off(0), &pattern(2, 3 * C)).unwrap();
+        file.write(off(4 * C), &pattern(3, 9)).unwrap();
+        file.sync().unwrap();
+        file.announce_change().unwrap();
+        let armed = arm(
+            Scope::Thread,
+            Plan {
+                skip,
+                only: None,
+                fault: Fault::Fail(libc::ENOSPC),
+                after: After::Recover,
+            },
+        );
+        let sealed = file.seal();
+        if !armed.fired() {
+            break;
+        }
+        drop(armed);
+        file.write(off(base().len()), &pattern(4, C)).unwrap();
+        let now = world.bytes("f");
+        if sealed.is_ok() || now[128..][..before.len()] == before {
+            continue;
+        }
+        match world.header("f").open {
+            OpenFlag::Open => half_made += 1,
+            // It failed after the end: what it says is so.
+            OpenFlag::Closed => {
+                world.put("copy", &now[..128 + before.len()]);
+                world.sealed("copy").verify_seal().unwrap();
+            }
+        }
+    }
+    assert!(half_made > 0, "no checkpoint stopped in the middle");
 }
