@@ -463,7 +463,7 @@ class Pending:
             if stands.generation > last + 2 or not stands.OPEN and all(
                     (stands.size, stands.seal) != (head.size, head.seal) for head in known):
                 return None
-        except NotAuthentic:
+        except (NotAuthentic, Malformed):
             stands = None
 
         def there(chunk, length=c + 40):
@@ -476,20 +476,20 @@ class Pending:
             except Outcome:
                 return False
 
-        def whole(head):
-            for chunk, (how, new, slot) in newest.items():
-                if how != 3 and chunk <= head.size // c:
-                    length = (c if chunk < head.size // c else head.size % c) + 40
-                    slot = slot if how == 1 else there(chunk, length)
-                    if slot[-16:] != new or not opens(chunk, slot):
-                        return False
-            return True
-
-        head, counts = base, {}
-        for change in self.changes:
-            newest.update({chunk: (how, new, slot) for how, chunk, _, new, slot in change.replaced})
-            if whole(change.head):
-                head, counts = change.head, dict(newest)
+        # Only the newest slots of chunks that are not cut off later count.
+        head, counts, missing = base, 0, set()
+        for number, change in enumerate(self.changes, 1):
+            last = change.head.size // c
+            missing = {chunk for chunk in missing if chunk <= last}
+            for how, chunk, _, new, slot in change.replaced:
+                if how == 2:
+                    slot = there(chunk, (c if chunk < last else change.head.size % c) + 40)
+                stands_there = how == 3 or chunk > last or slot[-16:] == new and opens(chunk, slot)
+                (missing.discard if stands_there else missing.add)(chunk)
+            if not missing:
+                head, counts = change.head, number
+        for change in self.changes[:counts]:
+            newest.update({chunk: (how, slot) for how, chunk, _, _, slot in change.replaced})
         if head is base and base.OPEN:
             return None
         untouched = stands and (stands.generation, stands.size, stands.seal) == (base.generation, base.size, base.seal)
@@ -503,7 +503,7 @@ class Pending:
         while data := os.pread(fd, 1 << 20, copy.tell()):
             copy.write(data)
         copy.truncate(st_size(head.size, c))
-        for chunk, (how, _, slot) in counts.items():
+        for chunk, (how, slot) in newest.items():
             if chunk <= head.size // c and how != 2:
                 stood = there(chunk)
                 if stood and opens(chunk, stood) and stood[-16:] not in named[chunk]:
@@ -539,15 +539,20 @@ def read_journal(fd, entry, keys, report):
             except NotAuthentic:
                 break
             kind, nr = record[0], uint(record[8:16])
-            require(zero(record[1:8]) and kind in (1, 2, 3), NotAuthentic, "a record breaks a rule")
-            if kind == 1:
-                told = Pending(keys, record)
-                told.changes = pending[nr].changes if nr in pending else []
-                pending[nr] = told
-            elif kind == 2 and nr in pending:
-                pending[nr].changes.append(Change(keys, record[16:32], record, frame[24 + m:]))
-            elif kind == 3:
-                pending.pop(nr, None)
+            try:
+                require(zero(record[1:8]) and kind in (1, 2, 3), NotAuthentic, "a record breaks a rule")
+                if kind == 1 and nr in pending:
+                    pending[nr].place = record[104:]
+                elif kind == 1:
+                    require(len(record) >= 104, NotAuthentic, "a record is cut")
+                    pending[nr] = Pending(keys, record)
+                elif kind == 2 and nr in pending:
+                    require(len(record) >= 96 and record[16:32] == pending[nr].file_id, NotAuthentic, "a change of another file")
+                    pending[nr].changes.append(Change(keys, record[16:32], record, frame[24 + m:]))
+                elif kind == 3:
+                    pending.pop(nr, None)
+            except Outcome:
+                break
             what = ("", "file", "change", "done")[kind]
             table.fields("authentic", (40 + m + d, f"frame {sequence}: {what} of number {nr}, {d} bytes of slots"))
             at, expected = at + 40 + m + d, sequence + 1
