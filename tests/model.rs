@@ -101,3 +101,53 @@ fn cases() -> u32 {
         .and_then(|n| n.parse().ok())
         .unwrap_or(200)
 }
+
+/// Sequences on which the two did not agree, as the random ones found them.
+mod found {
+    use super::model::ops::{Mode, Op, Size};
+    use super::{Overwrites, run};
+
+    const fn size(chunks: u64, bytes: i64) -> Size {
+        Size { chunks, bytes }
+    }
+
+    #[test]
+    fn what_the_journal_has_of_a_deleted_file_is_read_while_it_is_open() {
+        let sequence = [
+            Op::Create(0, 2),
+            Op::Write(0, 2, size(3, 0), size(0, 1), 0),
+            Op::Hold(0, 2),
+            Op::WriteHeld(size(1, 0), size(4, 0), 0),
+            Op::Unlink(0, 2),
+            Op::AnnounceIdle,
+            Op::ReadHeld(size(0, 0), size(1, 1)),
+        ];
+        run(12, Overwrites::Journalled, &sequence);
+    }
+
+    #[test]
+    fn a_file_with_changes_in_the_journal_is_found_where_its_directory_went() {
+        let sequence = [
+            Op::Mkdir(0, 4),
+            Op::Create(1, 3),
+            Op::Write(1, 3, size(0, 0), size(0, 1), 0),
+            Op::Write(1, 3, size(0, 0), size(0, 1), 0),
+            Op::Rename((0, 4), (0, 0), Mode::Replace),
+            Op::Truncate(1, 3, size(0, 0)),
+        ];
+        run(12, Overwrites::Journalled, &sequence);
+    }
+
+    #[test]
+    fn an_open_file_gets_a_second_name_where_its_directory_went() {
+        let sequence = [
+            Op::Mkdir(0, 2),
+            Op::Create(1, 5),
+            Op::Mkdir(1, 0),
+            Op::Hold(1, 5),
+            Op::Rename((0, 2), (0, 3), Mode::Replace),
+            Op::Link((1, 5), (0, 0)),
+        ];
+        run(12, Overwrites::InPlace, &sequence);
+    }
+}

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -240,7 +240,32 @@ pub struct Inodes {
 struct Table {
     by_ino: HashMap<Ino, Arc<Node>>,
     by_key: HashMap<BackingKey, Ino>,
+    /// Directories that the kernel has forgotten, and something known below
+    /// them has not: an open file, or one with changes in the journal. A
+    /// directory has one node as long as anything holds it.
+    held: HashMap<BackingKey, Weak<Node>>,
     next_synthetic: u64,
+}
+
+impl Table {
+    /// Knows a directory again that something below it still holds.
+    fn revive(&mut self, kind: FileKind, key: BackingKey) -> Option<Arc<Node>> {
+        let node = self.held.remove(&key)?.upgrade()?;
+        if node.kind != kind || self.by_ino.contains_key(&node.ino) {
+            return None;
+        }
+        self.by_ino.insert(node.ino, Arc::clone(&node));
+        self.by_key.insert(key, node.ino);
+        Some(node)
+    }
+
+    /// Remembers a directory for as long as something holds it.
+    fn hold(&mut self, key: BackingKey, node: &Arc<Node>) {
+        if self.held.len() == self.held.capacity() {
+            self.held.retain(|_, node| node.strong_count() > 0);
+        }
+        self.held.insert(key, Arc::downgrade(node));
+    }
 }
 
 /// Numbers from here on are synthetic; no common file system reaches them.
@@ -262,6 +287,7 @@ impl Inodes {
             table: Mutex::new(Table {
                 by_ino: HashMap::from([(Ino::ROOT, Arc::clone(&node))]),
                 by_key: HashMap::from([(key, Ino::ROOT)]),
+                held: HashMap::new(),
                 next_synthetic: FIRST_SYNTHETIC,
             }),
             root: node,
@@ -304,6 +330,8 @@ impl Inodes {
         let mut table = self.table.lock();
         table.by_ino.shrink_to_fit();
         table.by_key.shrink_to_fit();
+        table.held.retain(|_, node| node.strong_count() > 0);
+        table.held.shrink_to_fit();
     }
 
     /// The live node of an object of the backing.
@@ -359,6 +387,10 @@ impl Inodes {
                 }
             }
         }
+        if let Some(node) = table.revive(kind, key) {
+            node.lookups.fetch_add(1, Ordering::AcqRel);
+            return node;
+        }
         let wanted = Ino::new(key.ino);
         let holder = table.by_ino.get(&wanted).cloned();
         let (ino, generation, lookups) = match holder {
@@ -413,8 +445,13 @@ impl Inodes {
             .is_some_and(|known| Arc::ptr_eq(known, node));
         if current && open.file.is_none() && node.lookups.load(Ordering::Acquire) == 0 {
             table.by_ino.remove(&node.ino);
-            if table.by_key.get(&node.key()) == Some(&node.ino) {
-                table.by_key.remove(&node.key());
+            let key = node.key();
+            if table.by_key.get(&key) == Some(&node.ino) {
+                table.by_key.remove(&key);
+                // Other than by the caller.
+                if node.kind == FileKind::Directory && Arc::strong_count(node) > 1 {
+                    table.hold(key, node);
+                }
             }
         }
     }
@@ -486,5 +523,30 @@ mod tests {
         assert!(!Arc::ptr_eq(&look(10), &node));
         inodes.retire(&node);
         assert!(inodes.find(BackingKey::of(&stat(20))).is_none());
+    }
+
+    #[test]
+    fn a_directory_is_one_node_as_long_as_something_below_it_is_known() {
+        let inodes = Inodes::new(&stat(1));
+        let name = |name: &str| PlainName::new(name.as_bytes()).unwrap();
+        let root = inodes.root().clone();
+        let look = |called| inodes.remember(&root, &name(called), FileKind::Directory, &stat(10));
+        let dir = look("a");
+        let file = inodes.remember(&dir, &name("f"), FileKind::Regular, &stat(11));
+        inodes.forget(dir.ino, 1);
+        assert!(inodes.get(dir.ino).is_none(), "the kernel has forgotten it");
+        drop(dir);
+        let dir = look("b");
+        let above = file.link().unwrap().parent;
+        assert!(Arc::ptr_eq(&above, &dir));
+        assert!(above.is_called(Ino::ROOT, &name("b")), "it was renamed");
+        assert!(inodes.get(dir.ino).is_some());
+        // With nothing below it, it is forgotten for good.
+        inodes.forget(file.ino, 1);
+        drop((file, above));
+        inodes.forget(dir.ino, 1);
+        drop(dir);
+        inodes.shrink();
+        assert!(inodes.table.lock().held.is_empty());
     }
 }

@@ -74,7 +74,7 @@ impl View {
             return;
         }
         let may_wait = node.link().is_some() && file.is_in_journal();
-        if may_wait || (file.is_writable() && self.finish(node, file).is_err()) {
+        if may_wait || (file.is_writable() && self.finish(node, file, &open).is_err()) {
             // Kept, with its changes accounted for.
             return;
         }
@@ -110,15 +110,14 @@ impl View {
     }
 
     /// Seals a file unless it is deleted, and records how the backing looks.
-    fn finish(&self, node: &Node, file: &File) -> Result<(), FsError> {
+    fn finish(&self, node: &Node, file: &File, open: &OpenState) -> Result<(), FsError> {
         self.changing_object(node);
         let result = file.store().and_then(|store| {
             // Asked only where no name is known: on a backing over a network it
             // is a round trip after each write.
             let is_deleted = || Ok::<_, FileError>(store.stat()?.nlink == 0);
             if node.link().is_none() && is_deleted()? {
-                file.abandon();
-                return Ok(());
+                return Self::finish_deleted(file, open);
             }
             let (_, asked) = file.pending_times();
             if let Some(rested) = file.unsealed_for() {
@@ -133,10 +132,7 @@ impl View {
             }
             match file.seal() {
                 // Somebody else deleted it underneath.
-                Err(_) if is_deleted()? => {
-                    file.abandon();
-                    return Ok(());
-                }
+                Err(_) if is_deleted()? => return Self::finish_deleted(file, open),
                 sealed => sealed?,
             }
             node.saw_times(&store.stat()?, |mtime| {
@@ -148,6 +144,21 @@ impl View {
             Ok(())
         });
         result.map_err(|error| self.kept(file, error))
+    }
+
+    /// What the journal has of a deleted file is put in its place while somebody
+    /// may read it there, and void after.
+    fn finish_deleted(file: &File, open: &OpenState) -> Result<(), FileError> {
+        if open.handles == 0 {
+            file.abandon();
+        } else if file.is_in_journal() {
+            match file.seal() {
+                // Nobody can read it any more either.
+                Err(error) if error.is_gone() => file.abandon(),
+                sealed => sealed?,
+            }
+        }
+        Ok(())
     }
 
     /// Counts a failed seal: the changes stay where they are, for the next try.
@@ -272,7 +283,7 @@ impl View {
                 return Ok(());
             }
         }
-        self.finish(node, &file)?;
+        self.finish(node, &file, &open)?;
         if open.writers == 0 {
             self.let_go(node, &mut open, &file);
         }
