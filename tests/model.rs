@@ -99,7 +99,7 @@ fn cases() -> u32 {
     std::env::var("KEEPFS_MODEL_CASES")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(200)
+        .unwrap_or(1000)
 }
 
 /// Sequences on which the two did not agree, as the random ones found them.

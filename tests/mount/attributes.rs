@@ -276,6 +276,8 @@ fn the_coming_and_going_of_the_journal_does_not_show() {
     let vault = Vault::new();
     let mounted = vault.mount();
     fs::write(mounted.path("f"), pattern(10_000, 1)).unwrap();
+    // The kernel tells of a close after it; until then there is no need for a journal.
+    wait_until("it is sealed", || mounted.status()["open_for_writing"] == 0);
     let top = |mounted: &crate::mounted::Mounted<'_>| times(&mounted.path("."));
     let before = top(&mounted);
     let mut file = OpenOptions::new()
