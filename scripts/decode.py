@@ -491,8 +491,11 @@ class Pending:
         for change in self.changes[:counts]:
             newest.update({chunk: (how, slot) for how, chunk, _, _, slot in change.replaced})
         if head is base and base.OPEN:
-            return None
-        untouched = stands and (stands.generation, stands.size, stands.seal) == (base.generation, base.size, base.seal)
+            end = there(base.size // c, base.size % c + 40)
+            if len(end) < base.size % c + 40 or not opens(base.size // c, end):
+                return None
+        untouched = (stands and (stands.generation, stands.seal) == (base.generation, base.seal)
+                     and (stands.OPEN if base.OPEN else stands.size == base.size))
         if (not self.changes or head is not self.changes[-1].head) and not untouched:
             return None
         named = {}

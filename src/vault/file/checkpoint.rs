@@ -160,8 +160,8 @@ impl File {
             writer.truncate(len)?;
             state.end = End::Exact;
             state.pending.cut = false;
-            state.pending.free_from = g.last_chunk(size).next();
         }
+        state.pending.free_from = g.last_chunk(size).next();
         let sealed = Header {
             generation: generation.saturating_add(2),
             ..now

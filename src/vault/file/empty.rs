@@ -100,7 +100,9 @@ impl File {
         };
         let image = self.emptied(state, state.pending.generation.saturating_add(1))?;
         let nr = journal.enter();
-        let told = self.told(state, nr).inspect_err(|_| journal.leave(nr))?;
+        let told = self
+            .told(state.header, nr)
+            .inspect_err(|_| journal.leave(nr))?;
         let chunk = ChunkNo::new(0);
         let tag = SlotTag::of(image.slot.sealed().bytes());
         let change = Record::Change {

@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use super::times::begun_after;
 use super::write::{to_u64, to_usize};
-use super::{End, File, FileError, Phase, State, clock_now};
+use super::{End, File, FileError, Phase, State, Tracking, clock_now};
 use crate::codec::Sealed;
 use crate::codec::batch::{SealSum, SlotTerms};
 use crate::codec::geometry::Geometry;
-use crate::codec::header::Header;
+use crate::codec::header::{Header, OpenFlag};
 use crate::codec::journal::{NewSlot, Record, Replaced, SlotTag, tags};
 use crate::store::journal::JournalFile;
 use crate::types::{ChunkNo, CipherLen, CipherOff, PlainLen};
@@ -174,12 +174,25 @@ impl File {
         let state = &mut *state;
         let size = change.size.unwrap_or(self.size());
         let grows_anew = state.pending.cut && size > self.size();
-        if grows_anew || self.overlay.read().chunks.len() > MOST_CHUNKS {
+        // A file that was found OPEN seems to reach as far as its slots do: none is
+        // put behind those that stand there. But a gap's holes are in no journal.
+        let found_open = matches!(state.tracking, Tracking::Lost);
+        let leaves_gap = change.size.is_some() && change.holes_made > 0;
+        if grows_anew
+            || (found_open && leaves_gap)
+            || self.overlay.read().chunks.len() > MOST_CHUNKS
+        {
             self.checkpoint(state)?;
         }
         let journal = Arc::clone(self.journal.as_ref().ok_or(FileError::NotWritable)?);
         let nr = self.enter(&journal, state)?;
-        let parts = self.divide(change, state.pending.free_from);
+        let free_from = if found_open && !leaves_gap {
+            self.cut_behind_all(state)?;
+            ChunkNo::new(u64::MAX)
+        } else {
+            state.pending.free_from
+        };
+        let parts = self.divide(change, free_from);
         if !parts.placed.is_empty() {
             self.place(state, &journal, &parts)?;
         }
@@ -211,10 +224,18 @@ impl File {
         state.pending.cut |= size < self.size();
         state.pending.generation = header.generation;
         state.pending.sequence = appended.sequence;
-        state.pending.free_from = parts.free_to;
+        if !parts.placed.is_empty() {
+            state.pending.free_from = parts.free_to;
+        }
         self.lay_over(&parts.stored, change.holes, appended, size);
         self.tally(state, &change.removed, change.added, change.holes_made);
         self.size.store(size.get(), Ordering::Release);
+        if found_open && leaves_gap {
+            // What was its last slot is not any more.
+            if let Err(error) = self.checkpoint(state) {
+                tracing::debug!(%error, "a gap is not closed in its place yet");
+            }
+        }
         Ok(())
     }
 
@@ -271,14 +292,7 @@ impl File {
         parts: &Parts<'_>,
     ) -> Result<(), FileError> {
         self.take_back_announcement(state)?;
-        if state.end == End::Beyond {
-            // What a failed write left must not end up in a gap.
-            let writer = self.writer()?;
-            let end = self.geometry.slot_start(state.pending.free_from).get();
-            if writer.stat()?.size > end {
-                writer.truncate(CipherLen::new(end))?;
-            }
-        }
+        self.cut_behind_all(state)?;
         // Whoever finds something behind the end after a power cut must find
         // in the journal that it is void.
         if let Some(sequence) = state.pending.told {
@@ -293,6 +307,19 @@ impl File {
                 }
                 failed.into()
             })
+    }
+
+    /// What a failed write left behind everything must not end up in a gap, or as
+    /// somebody else's.
+    fn cut_behind_all(&self, state: &State) -> Result<(), FileError> {
+        if state.end == End::Beyond {
+            let writer = self.writer()?;
+            let end = self.geometry.slot_start(state.pending.free_from).get();
+            if writer.stat()?.size > end {
+                writer.truncate(CipherLen::new(end))?;
+            }
+        }
+        Ok(())
     }
 
     /// From here on a change is read from the journal.
@@ -326,7 +353,16 @@ impl File {
             return Ok(nr);
         }
         let nr = journal.enter();
-        let record = self.told(state, nr).inspect_err(|_| journal.leave(nr))?;
+        // The length in an OPEN header says nothing; what this file's is has to be
+        // known if nothing comes of the change.
+        let base = match state.header.open {
+            OpenFlag::Open => Header {
+                size: self.size(),
+                ..state.header
+            },
+            OpenFlag::Closed => state.header,
+        };
+        let record = self.told(base, nr).inspect_err(|_| journal.leave(nr))?;
         match journal.append(&record, &[]) {
             Ok(told) => state.pending.told = Some(told.sequence),
             Err(error) => {
@@ -343,12 +379,13 @@ impl File {
         Ok(nr)
     }
 
-    /// The record that tells which file `nr` is.
-    pub(super) fn told(&self, state: &State, nr: u64) -> Result<Record, FileError> {
+    /// The record that tells which file `nr` is; of a second one for the same file
+    /// its place alone counts.
+    pub(super) fn told(&self, base: Header, nr: u64) -> Result<Record, FileError> {
         Ok(Record::File {
             nr,
             ino: self.store()?.stat()?.ino,
-            base: state.header,
+            base,
             place: self.place.lock().clone(),
         })
     }
@@ -365,7 +402,7 @@ impl File {
         let state = self.state.lock();
         if let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr) {
             let noted = self
-                .told(&state, nr)
+                .told(state.header, nr)
                 .and_then(|record| Ok(journal.append(&record, &[])?));
             if let Err(error) = noted {
                 // A hint: replay looks for the file then.

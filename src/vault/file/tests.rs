@@ -17,6 +17,7 @@ mod power;
 mod standing;
 mod tamper;
 mod threads;
+mod workload;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -258,29 +258,22 @@ impl<'a> Teller<'a> {
             open: OpenFlag::Open,
             ..base
         });
-        let untouched = found == Some(base) || found == announced;
+        // What an OPEN header says of the length is void.
+        let of_its_length = found.map(|found| match base.open {
+            OpenFlag::Open => Header {
+                size: base.size,
+                ..found
+            },
+            OpenFlag::Closed => found,
+        });
+        let untouched = of_its_length == Some(base) || found == announced;
         if !newest && !untouched {
             // Further than what is left of the journal: never back.
             let sealed = found.is_some_and(|header| header.open == OpenFlag::Closed);
             return Ok(if sealed { Told::Settled } else { Told::Left });
         }
         let Some((count, header)) = whole else {
-            // Nothing of it counts: what stands behind the end is void.
-            let end = self.g.cipher_len(base.size);
-            let Some(end) = end.filter(|_| base.open == OpenFlag::Closed) else {
-                return Ok(Told::Settled);
-            };
-            if length <= end.get() && found == Some(base) {
-                return Ok(Told::Settled);
-            }
-            if length > end.get() {
-                self.file.truncate(end)?;
-            }
-            if found != Some(base) {
-                self.put_header(&base)?;
-            }
-            self.file.sync_all()?;
-            return Ok(Told::Changed);
+            return self.go_back(length, of_its_length);
         };
         let latest = self.latest(count);
         let mut work = Vec::new();
@@ -302,6 +295,27 @@ impl<'a> Teller<'a> {
             return Ok(Told::Settled);
         }
         self.put(&work, &header)?;
+        Ok(Told::Changed)
+    }
+
+    /// No change counts: what stands behind the end that the file had is void.
+    fn go_back(&self, length: u64, found: Option<Header>) -> io::Result<Told> {
+        let base = self.story.base;
+        let end = self.g.cipher_len(base.size);
+        let is_known = base.open == OpenFlag::Closed || self.ends_as_it_did()?;
+        let Some(end) = end.filter(|_| is_known) else {
+            return Ok(Told::Settled);
+        };
+        if length <= end.get() && found == Some(base) {
+            return Ok(Told::Settled);
+        }
+        if length > end.get() {
+            self.file.truncate(end)?;
+        }
+        if found != Some(base) {
+            self.put_header(&base)?;
+        }
+        self.file.sync_all()?;
         Ok(Told::Changed)
     }
 
@@ -400,6 +414,16 @@ impl<'a> Teller<'a> {
             }
         }
         Ok(whole)
+    }
+
+    /// Whether the last slot of the file as it was is there: then what stands
+    /// behind it was never part of the file.
+    fn ends_as_it_did(&self) -> io::Result<bool> {
+        let base = &self.story.base;
+        let last = self.g.last_chunk(base.size);
+        let mut slot = vec![0; self.slot_len(last, base)];
+        let read = self.file.read_at(&mut slot, self.g.slot_start(last))?;
+        Ok(read == slot.len() && self.opens(last, &slot))
     }
 
     /// Whether the slot of this tag stands there and opens.

@@ -1,22 +1,23 @@
 //! What a sync client finds that does not know of the journal.
 
-use super::journal::{apply, base, sequences};
+use super::workload::{Start, apply, base};
 use super::*;
 use crate::sys::fs::mutation::faults::{After, Fault};
 
 #[test]
 fn a_copy_taken_between_two_changes_has_no_damaged_chunk() {
-    for ops in sequences() {
+    let cases = |start: Start| start.sequences().into_iter().map(move |ops| (start, ops));
+    for (start, ops) in Start::ALL.into_iter().flat_map(cases) {
         let world = World::journalled();
-        world.with("f", &base());
-        let file = world.sealed("f");
+        let file = start.file(&world);
         for (seed, &op) in ops.iter().enumerate() {
-            apply(&file, op, seed).unwrap_or_else(|error| panic!("{ops:?}, {op:?}: {error}"));
+            apply(&file, op, seed)
+                .unwrap_or_else(|error| panic!("{start:?} {ops:?}, {op:?}: {error}"));
             world.put("copy", &world.bytes("f"));
             let (copy, _) = world.try_open("copy", Access::Read).unwrap();
             let mut read = Vec::new();
             let result = copy.read(off(0), 64 * C, &mut read);
-            assert!(result.is_ok(), "{ops:?} after {op:?}: {result:?}");
+            assert!(result.is_ok(), "{start:?} {ops:?} after {op:?}: {result:?}");
         }
     }
 }

@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt as _;
 
-use super::journal::{Op, States, apply, assert_whole, base, imagine, recover, sequences};
+use super::journal::{States, assert_whole_as, recover_as};
+use super::workload::{Op, Start, apply, base, imagine};
 use super::*;
 use crate::sys::fs::mutation::record::{self, Event};
 
@@ -94,9 +95,8 @@ fn after_cut(before: &[u8], events: &[Event], luck: Luck) -> Vec<u8> {
 
 /// Does `ops`, cuts the power, and leaves on the backing what the luck says.
 /// `None` if nothing can be promised of the file: it was emptied.
-fn cut(world: &mut World, ops: &[Op], luck: Luck) -> Option<States> {
-    world.with("f", &base());
-    let file = world.sealed("f");
+fn cut(world: &mut World, start: Start, ops: &[Op], luck: Luck) -> Option<States> {
+    let file = start.file(world);
     file.sync().unwrap();
     let name = world.backing("f").file_name().unwrap().as_bytes().to_vec();
     file.set_place(name);
@@ -142,17 +142,18 @@ fn all_luck(most: usize) -> Vec<Luck> {
 
 #[test]
 fn a_power_cut_leaves_what_was_synced_and_each_file_whole() {
-    for (index, ops) in sequences().iter().enumerate() {
+    let cases = |start: Start| start.sequences().into_iter().map(move |ops| (start, ops));
+    for (start, ops) in Start::ALL.into_iter().flat_map(cases) {
         // The cut comes after each operation.
         for count in 1..=ops.len() {
             for luck in all_luck(8) {
                 let mut world = World::journalled();
-                let Some(states) = cut(&mut world, &ops[..count], luck) else {
+                let Some(states) = cut(&mut world, start, &ops[..count], luck) else {
                     continue;
                 };
-                recover(&mut world);
-                let what = format!("{index}: {:?}, {luck:?}", &ops[..count]);
-                assert_whole(&world, |plain| states.allow(plain), &what);
+                recover_as(&mut world, start);
+                let what = format!("{start:?}, {:?}, {luck:?}", &ops[..count]);
+                assert_whole_as(&world, start, |plain| states.allow(plain), &what);
             }
         }
     }
