@@ -134,17 +134,19 @@ impl Time {
 
     /// A nanosecond later.
     #[must_use]
-    pub const fn next(self) -> Self {
-        if self.nanos < 999_999_999 {
-            Self {
-                nanos: self.nanos + 1,
-                ..self
-            }
-        } else {
-            Self {
-                secs: self.secs.saturating_add(1),
-                nanos: 0,
-            }
+    pub fn next(self) -> Self {
+        self.later(1)
+    }
+
+    /// So many nanoseconds later.
+    #[must_use]
+    pub fn later(self, nanos: u32) -> Self {
+        const SECOND: u32 = 1_000_000_000;
+        let sum = self.nanos % SECOND + nanos % SECOND;
+        let more = nanos / SECOND + sum / SECOND;
+        Self {
+            secs: self.secs.saturating_add(i64::from(more)),
+            nanos: sum % SECOND,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::inodes::Node;
 use crate::sys::fs::Stat;
 use crate::types::{FileKind, SetTime, Time};
+use crate::vault::file::clock_now;
 
 /// How many earlier looks of a file are remembered.
 const EARLIER_LOOKS: usize = 32;
@@ -71,24 +72,15 @@ impl Node {
 
     /// Records the backing's state after times were set, by `stat`. Nobody shall
     /// take the file for what it was: an mtime that it had with other contents
-    /// of the same size moves on by nanoseconds, by `set`, which looks again.
-    /// FORMAT.md, modification time.
-    pub fn saw_times(&self, stat: &Stat, set: impl FnOnce(SetTime) -> io::Result<Stat>) {
-        let earlier = self.earlier.lock();
-        let mut look = Seen::of(stat);
-        while earlier.contains(&look) {
-            look.mtime = look.mtime.next();
-        }
-        drop(earlier);
-        if look.mtime != stat.mtime {
-            match set(SetTime::At(look.mtime)) {
-                Ok(stat) => look = Seen::of(&stat),
-                Err(error) => {
-                    tracing::debug!(%error, "an mtime could not be moved on");
-                    look.mtime = stat.mtime;
-                }
-            }
-        }
+    /// of the same size moves on as little as the backing can show, by `set`,
+    /// which looks again. FORMAT.md, modification time.
+    pub fn saw_times(&self, stat: &Stat, set: impl FnMut(SetTime) -> io::Result<Stat>) {
+        let earlier = self.earlier.lock().clone();
+        let look = if earlier.contains(&Seen::of(stat)) {
+            unlike(&earlier, stat, clock_now(), set)
+        } else {
+            Seen::of(stat)
+        };
         *self.seen.lock() = Some(look);
     }
 
@@ -131,6 +123,51 @@ impl Node {
     }
 }
 
+/// Moves an mtime on until the file looks like none of the `earlier` looks, in
+/// steps of what the backing keeps; if those are coarse, to one step after `now` at
+/// most.
+fn unlike(
+    earlier: &[Seen],
+    stat: &Stat,
+    now: Time,
+    mut set: impl FnMut(SetTime) -> io::Result<Stat>,
+) -> Seen {
+    let mut look = Seen::of(stat);
+    let mut step = 1;
+    for _ in 0..3 {
+        let mut wanted = look;
+        while earlier.contains(&wanted) {
+            wanted.mtime = wanted.mtime.later(step);
+        }
+        if step > 1 && wanted.mtime > now.later(step) {
+            break;
+        }
+        match set(SetTime::At(wanted.mtime)) {
+            Ok(stat) => look = Seen::of(&stat),
+            Err(error) => {
+                tracing::debug!(%error, "an mtime could not be moved on");
+                break;
+            }
+        }
+        if !earlier.contains(&look) {
+            break;
+        }
+        step = coarser(step, look.mtime);
+    }
+    look
+}
+
+/// The next step to try, in nanoseconds, if one of `tried` led to this mtime: what
+/// divides it, or twice as much.
+const fn coarser(tried: u32, shown: Time) -> u32 {
+    let step = match shown.nanos {
+        0 => 1_000_000_000,
+        nanos if nanos % 10_000_000 == 0 => 10_000_000,
+        _ => 1_000,
+    };
+    if step > tried { step } else { tried * 2 }
+}
+
 /// Mode and owner; of a directory its mtime, of anything else the number of its
 /// names.
 fn digest(kind: FileKind, stat: &Stat) -> u64 {
@@ -146,4 +183,78 @@ fn digest(kind: FileKind, stat: &Stat) -> u64 {
         | FileKind::BlockDevice => stat.nlink.hash(&mut hasher),
     }
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn file(mtime: Time) -> Stat {
+        Stat {
+            dev: 1,
+            ino: 2,
+            mode: 0o100_644,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 168,
+            blksize: 4096,
+            blocks: 8,
+            atime: mtime,
+            mtime,
+            ctime: mtime,
+        }
+    }
+
+    #[test]
+    fn an_mtime_moves_on_as_little_as_the_backing_can_show() {
+        let now = Time {
+            secs: 1000,
+            nanos: 712_345_678,
+        };
+        // What a backing keeps, and how much more it shows then.
+        for (tick, expected) in [
+            (1, 1),
+            (100, 1_000),
+            (1_000, 1_000),
+            (10_000_000, 10_000_000),
+            (1_000_000_000, 1_000_000_000),
+            (2_000_000_000, 2_000_000_000),
+        ] {
+            let kept = |time: Time| {
+                let nanos = time.secs * 1_000_000_000 + i64::from(time.nanos);
+                let kept = nanos - nanos % i64::from(tick);
+                Time {
+                    secs: kept / 1_000_000_000,
+                    nanos: u32::try_from(kept % 1_000_000_000).unwrap_or(0),
+                }
+            };
+            let shown = kept(now);
+            let earlier = [Seen::of(&file(shown))];
+            let mut asked = 0;
+            let look = unlike(&earlier, &file(shown), now, |wanted| {
+                asked += 1;
+                let SetTime::At(wanted) = wanted else {
+                    panic!("no time");
+                };
+                Ok(file(kept(wanted)))
+            });
+            assert_eq!(look.mtime, shown.later(expected), "{tick}");
+            assert!(asked <= 3);
+        }
+    }
+
+    #[test]
+    fn coarse_times_run_no_further_than_one_step_ahead() {
+        let at = |secs| Time { secs, nanos: 0 };
+        let earlier: Vec<_> = (1000..1005).map(|secs| Seen::of(&file(at(secs)))).collect();
+        let whole = |wanted| match wanted {
+            SetTime::At(Time { secs, .. }) => Ok(file(at(secs))),
+            SetTime::Now | SetTime::Omit => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        let look = |now| unlike(&earlier, &file(at(1000)), at(now), whole).mtime;
+        assert_eq!(look(1000), at(1000));
+        assert_eq!(look(1004), at(1005));
+    }
 }
