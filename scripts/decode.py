@@ -490,14 +490,23 @@ class Pending:
                 head, counts = change.head, number
         for change in self.changes[:counts]:
             newest.update({chunk: (how, slot) for how, chunk, _, _, slot in change.replaced})
-        if head is base and base.OPEN:
-            end = there(base.size // c, base.size % c + 40)
-            if len(end) < base.size % c + 40 or not opens(base.size // c, end):
-                return None
         untouched = (stands and (stands.generation, stands.seal) == (base.generation, base.seal)
                      and (stands.OPEN if base.OPEN else stands.size == base.size))
-        if (not self.changes or head is not self.changes[-1].head) and not untouched:
+        on_the_way = counts and stands and stands.OPEN and stands.generation <= head.generation + 1
+        if counts < max(len(self.changes), 1) and not untouched and not on_the_way:
             return None
+
+        def ends(last, length):
+            end = there(last, length + 40)
+            return len(end) == length + 40 and opens(last, end)
+
+        end, last = st_size(head.size, c), head.size // c
+        if not counts and (not ends(last, head.size % c) if s > end else base.OPEN):
+            return None
+        if counts and base.OPEN:
+            shortest = min(st_size(known.size, c) for known in [base] + [change.head for change in self.changes[:counts]])
+            if s < shortest or last not in newest and not ends(last, head.size % c):
+                return None
         named = {}
         for change in self.changes:
             for _, chunk, old, new, _ in change.replaced:
@@ -505,7 +514,7 @@ class Pending:
         copy = tempfile.TemporaryFile()
         while data := os.pread(fd, 1 << 20, copy.tell()):
             copy.write(data)
-        copy.truncate(st_size(head.size, c))
+        copy.truncate(end if counts else min(s, end))
         for chunk, (how, slot) in newest.items():
             if chunk <= head.size // c and how != 2:
                 stood = there(chunk)

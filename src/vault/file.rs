@@ -127,18 +127,10 @@ impl FileError {
     /// Whether the backing has no room, or grants none.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
-        self.is_one_of(&[libc::ENOSPC, libc::EDQUOT])
-    }
-
-    /// Whether the backing knows nothing of the file any more, open or not.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.is_one_of(&[libc::ESTALE, libc::ENOENT])
-    }
-
-    fn is_one_of(&self, numbers: &[i32]) -> bool {
         match self {
-            Self::Io(error) => error.raw_os_error().is_some_and(|no| numbers.contains(&no)),
+            Self::Io(error) => {
+                matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+            }
             Self::Damaged(_)
             | Self::TooBig
             | Self::BeyondEnd

@@ -394,7 +394,10 @@ impl View {
                 });
             match step {
                 Ok(()) if bytes.is_empty() => break,
-                Ok(()) => copied += u64::try_from(bytes.len()).unwrap_or(0),
+                Ok(()) => {
+                    copied += u64::try_from(bytes.len()).unwrap_or(0);
+                    self.relieve_journal(Journal::is_full);
+                }
                 Err(error) if copied == 0 => return Err(self.noted(error)),
                 Err(_) => break,
             }

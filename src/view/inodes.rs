@@ -263,6 +263,7 @@ impl Table {
     fn hold(&mut self, key: BackingKey, node: &Arc<Node>) {
         if self.held.len() == self.held.capacity() {
             self.held.retain(|_, node| node.strong_count() > 0);
+            self.held.reserve(self.held.len() + 1);
         }
         self.held.insert(key, Arc::downgrade(node));
     }

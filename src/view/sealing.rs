@@ -6,6 +6,7 @@
 //! **Durability**: what is put in place is safe there before the journal lets
 //! go of it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -115,7 +116,11 @@ impl View {
         let result = file.store().and_then(|store| {
             // Asked only where no name is known: on a backing over a network it
             // is a round trip after each write.
-            let is_deleted = || Ok::<_, FileError>(store.stat()?.nlink == 0);
+            let is_deleted = || match store.stat() {
+                Ok(stat) => Ok::<_, FileError>(stat.nlink == 0),
+                Err(error) if is_forgotten(&error) => Ok(true),
+                Err(error) => Err(error.into()),
+            };
             if node.link().is_none() && is_deleted()? {
                 return Self::finish_deleted(file, open);
             }
@@ -149,14 +154,14 @@ impl View {
     /// What the journal has of a deleted file is put in its place while somebody
     /// may read it there, and void after.
     fn finish_deleted(file: &File, open: &OpenState) -> Result<(), FileError> {
-        if open.handles == 0 {
+        let is_forgotten = file
+            .store()?
+            .stat()
+            .is_err_and(|error| is_forgotten(&error));
+        if open.handles == 0 || is_forgotten {
             file.abandon();
         } else if file.is_in_journal() {
-            match file.seal() {
-                // Nobody can read it any more either.
-                Err(error) if error.is_gone() => file.abandon(),
-                sealed => sealed?,
-            }
+            file.seal()?;
         }
         Ok(())
     }
@@ -289,4 +294,10 @@ impl View {
         }
         Ok(())
     }
+}
+
+/// Whether a backing over a network has forgotten a file, open or not: nobody can
+/// read it any more.
+fn is_forgotten(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ESTALE | libc::ENOENT))
 }

@@ -185,6 +185,9 @@ impl File {
             self.checkpoint(state)?;
         }
         let journal = Arc::clone(self.journal.as_ref().ok_or(FileError::NotWritable)?);
+        if state.pending.nr.is_none() {
+            self.cut_to_end(state)?;
+        }
         let nr = self.enter(&journal, state)?;
         let free_from = if found_open && !leaves_gap {
             self.cut_behind_all(state)?;
@@ -196,7 +199,7 @@ impl File {
         if !parts.placed.is_empty() {
             self.place(state, &journal, &parts)?;
         }
-        self.reserve_holes(&parts.replaced);
+        self.reserve(&parts.replaced);
 
         let tracking = state
             .tracking
@@ -309,6 +312,26 @@ impl File {
             })
     }
 
+    /// A change was refused and none came after it: the journal need not know of
+    /// the file any more, and what was written behind its end goes.
+    pub(super) fn nothing_came(&self, state: &mut State) -> Result<(), FileError> {
+        if state.pending.nr.is_some() {
+            self.cut_to_end(state)?;
+            self.forget_pending(state);
+        }
+        Ok(())
+    }
+
+    /// What stands behind the end is void. Nothing of the file is in the journal.
+    fn cut_to_end(&self, state: &mut State) -> Result<(), FileError> {
+        if state.end == End::Beyond {
+            let end = self.geometry.cipher_len(self.size());
+            self.writer()?.truncate(end.ok_or(FileError::TooBig)?)?;
+            state.end = End::Exact;
+        }
+        Ok(())
+    }
+
     /// What a failed write left behind everything must not end up in a gap, or as
     /// somebody else's.
     fn cut_behind_all(&self, state: &State) -> Result<(), FileError> {
@@ -411,16 +434,25 @@ impl File {
         }
     }
 
-    /// Room on the backing for slots that replace holes, so that putting them
+    /// Room on the backing for slots where there are none yet, so that putting them
     /// in place does not fail for want of it. Where the backing cannot
     /// reserve, nothing is lost: they stay in the journal until there is room.
-    fn reserve_holes(&self, replaced: &[Replaced]) {
+    fn reserve(&self, replaced: &[Replaced]) {
         let g = self.geometry;
-        for one in replaced {
-            let fills = one.old == SlotTag::NONE && matches!(one.new, NewSlot::Stored(_));
-            if fills && let Ok(writer) = self.writer() {
-                let _best_effort = writer.allocate(g.slot_start(one.chunk), to_u64(g.slot_size()));
-            }
+        let fills =
+            |one: &&Replaced| one.old == SlotTag::NONE && matches!(one.new, NewSlot::Stored(_));
+        let chunks: Vec<ChunkNo> = replaced.iter().filter(fills).map(|one| one.chunk).collect();
+        let (false, Ok(writer)) = (chunks.is_empty(), self.writer()) else {
+            return;
+        };
+        let was = writer.stat();
+        for run in chunks.chunk_by(|a, b| a.next() == *b) {
+            let len = to_u64(run.len() * g.slot_size());
+            let _best_effort = writer.allocate(g.slot_start(run[0]), len);
+        }
+        // No byte of the file has changed.
+        if let Ok(was) = was {
+            Self::move_mtime(&writer, was.mtime);
         }
     }
 

@@ -19,7 +19,7 @@ impl File {
         let _tail = self.ranges.tail(ChunkNo::new(0));
         let mut state = self.state.lock();
         if state.phase == Phase::Clean {
-            return Ok(());
+            return self.nothing_came(&mut state);
         }
         match self.mode() {
             Mode::InPlace => self.seal_in_place(&mut state)?,

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 mod copies;
+mod elsewhere;
 mod failing;
 mod holes;
 mod journal;

@@ -20,7 +20,7 @@ use crate::store::StoreFile;
 use crate::store::journal::JournalFile;
 use crate::sys::fs::is_not_regular;
 use crate::sys::process::machine_name;
-use crate::types::{Access, ChunkNo, CipherOff};
+use crate::types::{Access, ChunkNo, CipherOff, PlainLen};
 use crate::vault::Vault;
 
 /// Which journals are replayed.
@@ -267,10 +267,20 @@ impl<'a> Teller<'a> {
             OpenFlag::Closed => found,
         });
         let untouched = of_its_length == Some(base) || found == announced;
-        if !newest && !untouched {
-            // Further than what is left of the journal: never back.
-            let sealed = found.is_some_and(|header| header.open == OpenFlag::Closed);
-            return Ok(if sealed { Told::Settled } else { Told::Left });
+        // A checkpoint, or a replay, began with what counts or with less: nothing
+        // later has gone in place.
+        let on_the_way = found.zip(whole).is_some_and(|(found, (_, counts))| {
+            found.open == OpenFlag::Open && found.generation <= counts.generation.saturating_add(1)
+        });
+        if !newest && !untouched && !on_the_way {
+            // Further than what is left of the journal: never back. One that is
+            // never sealed says so by its generation alone.
+            let ended = found.is_some_and(|header| {
+                let last = self.newest_generation().saturating_add(2);
+                header.open == OpenFlag::Closed
+                    || base.open == OpenFlag::Open && header.generation == last
+            });
+            return Ok(if ended { Told::Settled } else { Told::Left });
         }
         let Some((count, header)) = whole else {
             return self.go_back(length, of_its_length);
@@ -287,6 +297,9 @@ impl<'a> Teller<'a> {
                 Verdict::Foreign => return Ok(Told::Left),
             }
         }
+        if base.open == OpenFlag::Open && !self.is_as_long(length, count, &latest, &header)? {
+            return Ok(Told::Left);
+        }
         let end = self.g.cipher_len(header.size).map_or(0, |len| len.get());
         let stands = found.is_some_and(|found| {
             (found.open, found.seal, found.size) == (header.open, header.seal, header.size)
@@ -302,15 +315,19 @@ impl<'a> Teller<'a> {
     fn go_back(&self, length: u64, found: Option<Header>) -> io::Result<Told> {
         let base = self.story.base;
         let end = self.g.cipher_len(base.size);
-        let is_known = base.open == OpenFlag::Closed || self.ends_as_it_did()?;
-        let Some(end) = end.filter(|_| is_known) else {
+        let Some(end) = end.filter(|end| length != end.get() || found != Some(base)) else {
             return Ok(Told::Settled);
         };
-        if length <= end.get() && found == Some(base) {
-            return Ok(Told::Settled);
-        }
         if length > end.get() {
+            // If the last slot was replaced, nobody knows where the file ends: it was
+            // so before.
+            let last = self.g.last_chunk(base.size);
+            if !self.ends_there(last, self.slot_len(last, &base))? {
+                return Ok(Told::Settled);
+            }
             self.file.truncate(end)?;
+        } else if base.open == OpenFlag::Open || found == Some(base) {
+            return Ok(Told::Settled);
         }
         if found != Some(base) {
             self.put_header(&base)?;
@@ -327,7 +344,7 @@ impl<'a> Teller<'a> {
         let newest = self.newest_generation();
         let open = Header {
             open: OpenFlag::Open,
-            generation: newest.saturating_add(1),
+            generation: header.generation.saturating_add(1),
             ..*header
         };
         self.put_header(&open)?;
@@ -416,14 +433,35 @@ impl<'a> Teller<'a> {
         Ok(whole)
     }
 
-    /// Whether the last slot of the file as it was is there: then what stands
-    /// behind it was never part of the file.
-    fn ends_as_it_did(&self) -> io::Result<bool> {
-        let base = &self.story.base;
-        let last = self.g.last_chunk(base.size);
-        let mut slot = vec![0; self.slot_len(last, base)];
+    /// Whether an OPEN file is no shorter and no longer than these changes found it or
+    /// left it. Of a sealed one the header tells.
+    fn is_as_long(
+        &self,
+        length: u64,
+        count: usize,
+        latest: &Latest,
+        header: &Header,
+    ) -> io::Result<bool> {
+        let changes = self.story.changes[..count].iter();
+        let sizes = changes.map(|change| change.header.size);
+        let shortest = sizes.fold(self.story.base.size, PlainLen::min);
+        if self
+            .g
+            .cipher_len(shortest)
+            .is_none_or(|shortest| length < shortest.get())
+        {
+            return Ok(false);
+        }
+        let last = self.g.last_chunk(header.size);
+        Ok(latest.contains_key(&last) || self.ends_there(last, self.slot_len(last, header))?)
+    }
+
+    /// Whether the last slot of a file that ends with this one is there: then
+    /// what stands behind it is no part of the file.
+    fn ends_there(&self, last: ChunkNo, len: usize) -> io::Result<bool> {
+        let mut slot = vec![0; len];
         let read = self.file.read_at(&mut slot, self.g.slot_start(last))?;
-        Ok(read == slot.len() && self.opens(last, &slot))
+        Ok(read == len && self.opens(last, &slot))
     }
 
     /// Whether the slot of this tag stands there and opens.

@@ -3,7 +3,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::workload::{Op, Start, apply, base, empties, goes_by_parts, imagine, sequences};
+use super::workload::{Op, Start, apply, base, empties, goes_by_parts, imagine};
 use super::*;
 use crate::sys::fs::mutation::faults::{After, Fault};
 use crate::vault::journal::replay::{Fate, Whose};
@@ -53,11 +53,12 @@ pub(super) struct States {
 }
 
 impl States {
-    /// Any of these, or a mixture of two that follow each other.
-    pub(super) fn any_of(states: Vec<Vec<u8>>) -> Self {
+    /// Any of these; a mixture of two that follow each other, too, if they come
+    /// `by_parts`.
+    pub(super) fn any_of(states: Vec<Vec<u8>>, by_parts: bool) -> Self {
         Self {
             states,
-            by_parts: true,
+            by_parts,
             emptied: false,
         }
     }
@@ -76,28 +77,12 @@ impl States {
 }
 
 /// Mounts again, as it were.
-fn recover(world: &mut World) {
-    recover_as(world, Start::Sealed);
-}
-
-/// The same. Of a file that was found open a cut may leave a journal of which
-/// nobody can tell that everything in it was in its place before it was begun anew.
-pub(super) fn recover_as(world: &mut World, start: Start) {
+pub(super) fn recover(world: &mut World) {
     // The killed mount's lock goes with it.
     world.vault = world.reopened();
     let replays = world.vault.replay_journals(Whose::ThisMachines);
     for replay in replays.unwrap() {
-        match replay.fate {
-            Fate::Replayed { .. } => {}
-            Fate::Left { files: 0, left: 1 } if start == Start::FoundOpen => {
-                world.vault.root.remove_journal(&replay.name).unwrap();
-            }
-            fate @ (Fate::Left { .. }
-            | Fate::InUse
-            | Fate::Elsewhere
-            | Fate::Unreadable(_)
-            | Fate::Unopened(_)) => panic!("{fate:?}"),
-        }
+        assert!(matches!(replay.fate, Fate::Replayed { .. }), "{replay:?}");
     }
     world.vault.begin_journal();
 }
@@ -172,79 +157,129 @@ fn a_kill_at_any_change_leaves_the_file_old_or_new() {
     }
 }
 
+/// Brings journals in, killed at every change of it in turn until one comes through.
+fn replay_with_kills(world: &mut World) {
+    for skip in 0.. {
+        world.vault = world.reopened();
+        let armed = arm(Scope::Thread, Plan::kill_after(skip));
+        let done = world.vault.replay_journals(Whose::ThisMachines).is_ok();
+        drop(armed);
+        if done {
+            break;
+        }
+    }
+}
+
 #[test]
 fn a_kill_at_any_change_of_a_replay_is_made_good_by_the_next() {
-    let start = Start::Sealed;
-    sweep(
-        start,
-        Fault::ShortWrite(SLOT + 30),
-        |world, what, states| {
-            for skip in 0.. {
-                world.vault = world.reopened();
-                let armed = arm(Scope::Thread, Plan::kill_after(skip));
-                let done = world.vault.replay_journals(Whose::ThisMachines).is_ok();
-                drop(armed);
-                if done {
-                    break;
-                }
-            }
+    for start in Start::ALL {
+        let fault = Fault::ShortWrite(SLOT + 30);
+        sweep(start, fault, |world, what, states| {
+            replay_with_kills(world);
             recover(world);
             assert_whole_as(world, start, |plain| states.allow(plain), what);
-        },
-    );
+        });
+    }
+}
+
+#[test]
+fn a_replay_of_less_than_everything_may_be_killed_too() {
+    for start in Start::ALL {
+        let mut world = World::journalled();
+        let file = start.file(&world);
+        let mut plain = base();
+        file.write(off(5), &pattern(2, 2 * C)).unwrap();
+        overlay(&mut plain, 5, &pattern(2, 2 * C));
+        file.sync().unwrap();
+        file.write(off(C), &pattern(3, 3 * C)).unwrap();
+        drop(file);
+        // Of the second change the cut has left the record and not all slots.
+        let name = world.vault.root.journals().unwrap().remove(0);
+        let path = world.path.join(std::ffi::OsStr::from_bytes(name.bytes()));
+        let mut journal = fs::read(&path).unwrap();
+        let end = journal.iter().rposition(|&byte| byte != 0).unwrap();
+        journal[end - 9] ^= 1;
+        fs::write(&path, journal).unwrap();
+        replay_with_kills(&mut world);
+        recover(&mut world);
+        assert_whole_as(&world, start, |found| found == plain, &format!("{start:?}"));
+    }
+}
+
+/// What follows a refused change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    WriteOn,
+    Close,
 }
 
 #[test]
 fn a_refused_change_changes_nothing_and_the_next_one_works() {
     for fault in [Fault::Fail(libc::ENOSPC), Fault::Torn(50, libc::ENOSPC)] {
-        for ops in sequences() {
-            for skip in 0.. {
-                let world = World::journalled();
-                world.with("f", &base());
-                let file = world.sealed("f");
-                let armed = arm(
-                    Scope::Thread,
-                    Plan {
-                        skip,
-                        only: None,
-                        fault,
-                        after: After::Recover,
-                    },
-                );
-                let mut plain = base();
-                for (index, &op) in ops.iter().enumerate() {
-                    let mut new = plain.clone();
-                    imagine(&mut new, op, index + 2);
-                    // A refused operation on many chunks may stop halfway.
-                    match apply(&file, op, index + 2) {
-                        Ok(()) => plain = new,
-                        Err(_) => plain = content(&file),
+        for start in Start::ALL {
+            for ops in start.sequences() {
+                for then in [Then::WriteOn, Then::Close] {
+                    for skip in 0.. {
+                        if !refuse(start, &ops, skip, fault, then) {
+                            break;
+                        }
                     }
-                    assert!(content(&file) == plain, "{ops:?} {skip}");
-                }
-                let fired = armed.fired();
-                drop(armed);
-                file.write(off(0), b"afterwards").unwrap();
-                overlay(&mut plain, 0, b"afterwards");
-                file.seal().unwrap();
-                let sealed = file.stands_sealed();
-                assert!(sealed, "{ops:?}, {fault:?} after {skip} changes");
-                drop(file);
-                let (_, standing) = world.try_open("f", Access::Read).unwrap();
-                assert_eq!(
-                    standing,
-                    Standing::Sealed,
-                    "{ops:?}, {fault:?} after {skip} changes: {:?}, {} bytes",
-                    world.header("f"),
-                    world.bytes("f").len()
-                );
-                world.assert_sealed("f", &plain);
-                if !fired {
-                    break;
                 }
             }
         }
     }
+}
+
+/// Whether there was a change to refuse after so many.
+fn refuse(start: Start, ops: &[Op], skip: u64, fault: Fault, then: Then) -> bool {
+    let what = format!("{start:?}, {ops:?}, {fault:?} after {skip} changes, {then:?}");
+    let world = World::journalled();
+    let file = start.file(&world);
+    let armed = arm(
+        Scope::Thread,
+        Plan {
+            skip,
+            only: None,
+            fault,
+            after: After::Recover,
+        },
+    );
+    let mut plain = base();
+    for (index, &op) in ops.iter().enumerate() {
+        let mut new = plain.clone();
+        imagine(&mut new, op, index + 2);
+        // A refused operation on many chunks may stop halfway.
+        match apply(&file, op, index + 2) {
+            Ok(()) => plain = new,
+            Err(_) => plain = content(&file),
+        }
+        assert!(content(&file) == plain, "{what}");
+    }
+    let fired = armed.fired();
+    drop(armed);
+    if then == Then::WriteOn {
+        file.write(off(0), b"afterwards").unwrap();
+        overlay(&mut plain, 0, b"afterwards");
+    }
+    file.seal().unwrap();
+    assert_eq!(file.stands_sealed(), start == Start::Sealed, "{what}");
+    drop(file);
+    assert!(world.vault.journal().unwrap().is_empty(), "{what}");
+    let (file, standing) = world.try_open("f", Access::Read).unwrap();
+    assert_eq!(
+        standing,
+        start.standing(),
+        "{what}: {:?}",
+        world.header("f")
+    );
+    let mut found = Vec::new();
+    file.read(off(0), 64 * C, &mut found)
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(found == plain, "{what}");
+    if start == Start::Sealed {
+        world.assert_sealed("f", &plain);
+    }
+    fired
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use super::*;
 
 /// One operation on the file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
     Write(usize, usize),
     SetLen(usize),
