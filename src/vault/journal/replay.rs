@@ -141,9 +141,14 @@ impl Vault {
         journal.file().sync_data()?;
         let stories = stories(&self.keys, self.geometry(), head, journal.file())?;
         let (mut files, mut left) = (0, 0);
-        for story in &stories {
-            match self.tell(story, journal.file())? {
+        for (index, story) in stories.iter().enumerate() {
+            let emptied = stories[index + 1..]
+                .iter()
+                .any(|later| later.base.file_id == story.base.file_id && later.empties());
+            match self.tell(story, emptied, journal.file())? {
                 Told::Settled => {}
+                // It was not emptied after all, or has something in it since.
+                Told::Left if story.empties() => {}
                 Told::Changed => files += 1,
                 Told::Left => left += 1,
             }
@@ -154,8 +159,9 @@ impl Vault {
         })
     }
 
-    /// Brings one file to its last state.
-    fn tell(&self, story: &Story, journal: &StoreFile) -> io::Result<Told> {
+    /// Brings one file to its last state; if it was to be `emptied` after that, and
+    /// was, that is for the story of its emptying to tell.
+    fn tell(&self, story: &Story, emptied: bool, journal: &StoreFile) -> io::Result<Told> {
         let file = match self.find(story)? {
             Found::File(file) => file,
             Found::Gone => {
@@ -166,6 +172,9 @@ impl Vault {
         };
         let teller = Teller::new(self, story, journal, file);
         let head = teller.file.read_head(Geometry::HEADER_LEN)?;
+        if emptied && head.len() < Geometry::HEADER_LEN {
+            return Ok(Told::Settled);
+        }
         let found = self.keys.identify(&head).ok().map(|(_, header)| header);
         if found.is_some_and(|header| !teller.is_known(&header)) {
             return Ok(if teller.is_older_than(found) {
@@ -297,7 +306,10 @@ impl<'a> Teller<'a> {
                 Verdict::Foreign => return Ok(Told::Left),
             }
         }
-        if base.open == OpenFlag::Open && !self.is_as_long(length, count, &latest, &header)? {
+        if base.open == OpenFlag::Open
+            && found.is_some()
+            && !self.is_as_long(length, count, &latest, &header)?
+        {
             return Ok(Told::Left);
         }
         let end = self.g.cipher_len(header.size).map_or(0, |len| len.get());

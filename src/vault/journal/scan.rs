@@ -5,10 +5,10 @@ use std::io;
 
 use crate::codec::geometry::Geometry;
 use crate::codec::header::Header;
-use crate::codec::journal::{FrameHead, JournalHead, NewSlot, Record, Replaced};
+use crate::codec::journal::{FrameHead, JournalHead, NewSlot, Record, Replaced, SlotTag};
 use crate::codec::keys::KeyTree;
 use crate::store::StoreFile;
-use crate::types::CipherOff;
+use crate::types::{CipherOff, PlainLen};
 
 /// One change of a file.
 #[derive(Debug)]
@@ -30,6 +30,18 @@ pub(super) struct Story {
     pub(super) place: Vec<u8>,
     /// Its changes, in order.
     pub(super) changes: Vec<Change>,
+}
+
+impl Story {
+    /// Whether all it says is that the file was about to be emptied.
+    pub(super) fn empties(&self) -> bool {
+        matches!(
+            self.changes.as_slice(),
+            [Change { header, replaced }]
+                if header.size == PlainLen::new(0)
+                    && replaced.iter().all(|(one, _)| one.old == SlotTag::NONE)
+        )
+    }
 }
 
 /// What a journal says of all files that are not done with, in the order in

@@ -133,7 +133,14 @@ fn sweep(start: Start, fault: Fault, after: impl Fn(&mut World, &str, &States)) 
                 break;
             };
             let what = format!("{index}: {start:?}, {ops:?}, {fault:?} after {skip} changes");
-            if !states.emptied {
+            if states.emptied {
+                let was_emptied = world.bytes("f").is_empty();
+                recover(&mut world);
+                match world.try_open("f", Access::ReadWrite) {
+                    Ok((file, _)) => assert!(!was_emptied || content(&file).is_empty(), "{what}"),
+                    Err(error) => panic!("{what}: {error}"),
+                }
+            } else {
                 after(&mut world, &what, &states);
             }
         }
