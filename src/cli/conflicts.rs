@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::args::conflicts::{ConflictsArgs, ConflictsCommand, ResolveArgs};
-use super::inside::{open, split};
+use super::inside::{bring_in_journals, open, split};
 use super::progress::Waiting;
 use super::{mount, print, print_json, status, unlock};
 use crate::codec::conflict::Client;
@@ -185,6 +185,9 @@ fn end(words: &ResolveArgs) -> anyhow::Result<()> {
         Alone::No
     };
     let vault = unlock::vault(&words.unlock, &path, locked)?;
+    if alone == Alone::Yes {
+        bring_in_journals(&vault)?;
+    }
     let waiting = Waiting::begin("reading the version that stays");
     let resolved = resolve(&vault, &inside, words.keep.into(), alone)
         .with_context(|| format!("{} is not resolved", shown(&inside)))?;

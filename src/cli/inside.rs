@@ -16,6 +16,7 @@ use crate::tools::list::{Depth, Line, list};
 use crate::tools::read::read;
 use crate::tools::{PlainPath, kind_in_words};
 use crate::types::FileKind;
+use crate::vault::journal::replay::{Fate, Whose};
 use crate::vault::{LockedVault, Vault};
 
 /// Why what was typed names nothing in a vault.
@@ -61,6 +62,20 @@ pub(super) fn open(path: &Path, words: &super::args::UnlockArgs) -> anyhow::Resu
         );
     }
     Ok(vault)
+}
+
+/// Brings in what a mount that did not end left in a journal, as the next mount
+/// would. Nobody else uses the vault.
+pub(super) fn bring_in_journals(vault: &Vault) -> anyhow::Result<()> {
+    let replays = vault
+        .replay_journals(Whose::ThisMachines)
+        .context("cannot bring in the changes that the last mount left in a journal")?;
+    for replay in replays {
+        if replay.fate != (Fate::Replayed { files: 0 }) {
+            eprintln!("keepfs: {replay}");
+        }
+    }
+    Ok(())
 }
 
 /// One object of `ls --json`, a line each. Fields are added, never changed.

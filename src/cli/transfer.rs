@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::args::UnlockArgs;
 use super::args::transfer::{ExportArgs, ImportArgs, TransferArgs};
-use super::inside::{open, split};
+use super::inside::{bring_in_journals, open, split};
 use super::progress::{Waiting, bytes_bar};
 use super::unlock::{self, WithoutLocks};
 use crate::mount::table::{self, printable};
@@ -116,6 +116,9 @@ pub fn import(words: &ImportArgs) -> anyhow::Result<()> {
     let (path, to) = split(&words.to);
     let to = PlainPath::parse(&to)?;
     let vault = open_alone(&path, &words.unlock)?;
+    if !words.how.dry_run {
+        bring_in_journals(&vault)?;
+    }
     let place = Place {
         vault: &vault,
         path: &path,

@@ -5,10 +5,8 @@
 //! to end, `idle` seals files nobody writes to, `control` answers questions,
 //! `watch` tells the kernel of changes made underneath.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -256,22 +254,12 @@ fn prepare_journal(plan: &MountPlan, vault: &Vault) -> Result<(), ServeError> {
         .replay_journals(Whose::ThisMachines)
         .map_err(ServeError::Replay)?;
     for replay in replays {
-        let name = printable(OsStr::from_bytes(replay.name.bytes()));
         match replay.fate {
-            Fate::Replayed { files } => {
-                tracing::info!("{name}: {files} files brought to their last state after a crash");
+            Fate::Replayed { .. } => tracing::info!("{replay}"),
+            Fate::InUse | Fate::Elsewhere => tracing::warn!("{replay}"),
+            Fate::Left { .. } | Fate::Unreadable(_) | Fate::Unopened(_) => {
+                tracing::error!("{replay}");
             }
-            Fate::Left { files, left } => tracing::error!(
-                "{name}: {files} files brought to their last state, {left} were changed \
-                 elsewhere meanwhile and left alone; keepfs check shows more"
-            ),
-            Fate::InUse => tracing::warn!("{name} is being written by another mount"),
-            Fate::Elsewhere => tracing::warn!(
-                "{name} belongs to a mount on another machine; if that machine is lost, \
-                 keepfs check --repair brings it in"
-            ),
-            Fate::Unreadable(error) => tracing::error!("{name}: {error}"),
-            Fate::Unopened(why) => tracing::error!("{name} cannot be opened as a journal: {why}"),
         }
     }
     match plan.overwrites {

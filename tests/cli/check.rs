@@ -477,6 +477,36 @@ fn an_older_chunk_put_back_is_noticed() {
 }
 
 #[test]
+fn what_changes_a_vault_without_a_mount_brings_in_a_journal_first() {
+    let place = filled();
+    let with_key = |words: &[&str]| place.run(&[words, &["--keyfile", "key"]].concat());
+    fs::write(place.point().with_file_name("new"), "new").unwrap();
+    for words in [
+        &["import", "new", "v"][..],
+        &["conflicts", "resolve", "--keep", "both", "v:file"],
+    ] {
+        with_key(&["mount", "v", "m"]).done();
+        let path = place.point().join("file");
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(words[0].as_bytes(), 0).unwrap();
+        file.sync_all().unwrap();
+        place.kill();
+        drop(file);
+        let dry = with_key(&["import", "--dry-run", "new", "v:dry"]);
+        assert!(!dry.stderr.contains("last state"), "{}", dry.stderr);
+        let ran = with_key(words);
+        assert!(
+            ran.stderr.contains("1 files brought to their last state"),
+            "{}",
+            ran.stderr
+        );
+        let shown = with_key(&["cat", "v:file"]);
+        assert!(shown.stdout.starts_with(words[0]), "{words:?}");
+        assert!(!shown.stderr.contains("may be in a journal"));
+    }
+}
+
+#[test]
 fn readers_without_a_mount_tell_of_a_journal() {
     let place = filled();
     let tells = |words: &[&str]| {

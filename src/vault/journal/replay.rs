@@ -6,6 +6,7 @@
 //! old, or another device's, does no harm.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 use std::io;
 
 use super::find::{Found, is_not_ours};
@@ -65,6 +66,32 @@ pub struct Replay {
     pub name: RawName,
     /// What became of it.
     pub fate: Fate,
+}
+
+impl fmt::Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It has the form of a journal's: ASCII.
+        let name = String::from_utf8_lossy(self.name.bytes());
+        match self.fate {
+            Fate::Replayed { files } => write!(
+                f,
+                "{name}: {files} files brought to their last state after a crash"
+            ),
+            Fate::Left { files, left } => write!(
+                f,
+                "{name}: {files} files brought to their last state, {left} were changed \
+                 elsewhere meanwhile and left alone; keepfs check shows more"
+            ),
+            Fate::InUse => write!(f, "{name} is being written by another mount"),
+            Fate::Elsewhere => write!(
+                f,
+                "{name} belongs to a mount on another machine; if that machine is lost, \
+                 keepfs check --repair brings it in"
+            ),
+            Fate::Unreadable(error) => write!(f, "{name}: {error}"),
+            Fate::Unopened(why) => write!(f, "{name} cannot be opened as a journal: {why}"),
+        }
+    }
 }
 
 /// What became of one file.
