@@ -145,6 +145,14 @@ impl StoreDir {
         self.dir.is_local()
     }
 
+    /// Whether it is on a file system to which each look may be a round trip.
+    ///
+    /// # Errors
+    /// What fstatfs(2) says.
+    pub fn is_remote(&self) -> io::Result<bool> {
+        self.dir.is_remote()
+    }
+
     /// Room on the backing's file system.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! The thread that tells the kernel of changes made underneath, as soon as
 //! this machine's kernel tells of them (inotify). Where it does not (no
-//! watches left, a network backing changed elsewhere), they are seen after
-//! the cache timeout.
+//! watches left, a backing over a network), they are seen after the cache timeout.
 //!
 //! It alone sleeps in calls that may wait for requests, and it holds no lock
 //! meanwhile; nobody waits for it while the mount is served.
@@ -32,9 +31,11 @@ pub(super) struct WatchThread {
 
 impl WatchThread {
     /// Begins to follow the directories that `view` uses. `None` where the
-    /// kernel believes nothing for any time, or where there is no inotify.
+    /// kernel believes nothing for any time, where there is no inotify, or where it
+    /// would tell of little but our own changes, to look at each of which is a round
+    /// trip: on a network.
     pub(super) fn start(view: &Arc<View>, teller: Teller, timeout: Duration) -> Option<Self> {
-        if timeout.is_zero() {
+        if timeout.is_zero() || view.is_on_remote_backing() {
             return None;
         }
         let (ends, running) = channel();

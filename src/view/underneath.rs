@@ -91,6 +91,11 @@ impl Removed {
 }
 
 impl View {
+    /// Whether each look at the backing may be a round trip.
+    pub fn is_on_remote_backing(&self) -> bool {
+        self.vault.root_dir().store().is_remote().unwrap_or(false)
+    }
+
     /// Begins to follow the directories in use, and each that comes into use.
     ///
     /// # Errors

@@ -30,6 +30,21 @@ const LOCAL: [u32; 9] = [
     0x8584_58f6,
 ];
 
+/// File systems to which each look is, or may be, a round trip: NFS, SMB (three
+/// numbers), AFS (two), Ceph, 9P, Coda, and FUSE with sshfs and rclone.
+const REMOTE: [u32; 10] = [
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6b41_4653,
+    0x5346_414f,
+    0x00c3_6400,
+    0x0102_1997,
+    0x7375_7245,
+    0x6573_5546,
+];
+
 /// A lock on a directory, held until this is dropped.
 #[derive(Debug)]
 pub struct DirLock(#[expect(dead_code, reason = "held open for its lock")] OwnedFd);
@@ -137,8 +152,20 @@ impl DirFd {
     /// # Errors
     /// What fstatfs(2) says.
     pub fn is_local(&self) -> io::Result<bool> {
+        self.is_one_of(&LOCAL)
+    }
+
+    /// Whether it is on a file system to which each look may be a round trip.
+    ///
+    /// # Errors
+    /// What fstatfs(2) says.
+    pub fn is_remote(&self) -> io::Result<bool> {
+        self.is_one_of(&REMOTE)
+    }
+
+    fn is_one_of(&self, numbers: &[u32]) -> io::Result<bool> {
         let number = rustix::fs::fstatfs(&self.0)?.f_type;
-        Ok(LOCAL.iter().any(|local| i64::from(*local) == number))
+        Ok(numbers.iter().any(|one| i64::from(*one) == number))
     }
 
     /// Opens the regular file `name`.
