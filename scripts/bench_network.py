@@ -178,6 +178,7 @@ def measure(backing, system, work):
             began = time.perf_counter()
             work.job(root)
             seconds = time.perf_counter() - began
+            system.finish()
             return seconds, settled(backing) - before
         finally:
             system.unmount()

@@ -3,6 +3,7 @@ mounted, counted and taken off again. For scripts/bench-network and scripts/test
 """
 
 import collections
+import json
 import os
 import re
 import signal
@@ -174,6 +175,9 @@ class Plain:
     def mount(self, root):
         return root / "plain"
 
+    def finish(self):
+        pass
+
     def unmount(self):
         pass
 
@@ -199,6 +203,9 @@ class Gocryptfs:
         run(["gocryptfs", "-q", "-passfile", str(self.passfile), str(root / "gocryptfs"),
              str(self.point)])
         return self.point
+
+    def finish(self):
+        pass
 
     def unmount(self):
         take_off(self.point)
@@ -227,6 +234,12 @@ class Keepfs:
     def mount(self, root):
         self.keepfs("mount", *self.options, "--keyfile", self.keyfile, root / "keepfs", self.point)
         return self.point
+
+    def finish(self):
+        """Until what waits in the journal is in its place."""
+        while any(mount["open_for_writing"] for mount in json.loads(
+                self.keepfs("status", "--json", self.point))["mounts"]):
+            time.sleep(0.1)
 
     def unmount(self):
         self.keepfs("unmount", self.point)
