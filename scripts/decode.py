@@ -1031,7 +1031,9 @@ class Decoder:
             if pending.file_id == file_id and pending.place in (None, backing):
                 laid_over = pending.laid_over(f, st.st_size)
                 if laid_over is None:
-                    self.report.note(plain, "a journal has changes of another version of it")
+                    # One without changes is of a file in the making: read as it stands, torn end and all.
+                    if pending.changes:
+                        self.report.note(plain, "a journal has changes of another version of it")
                     continue
                 table = Table(self.report, backing, st.st_size)
                 table.fields("ok", (st.st_size, "stands below what the journal has of it"))

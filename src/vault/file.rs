@@ -25,6 +25,7 @@
 mod checkpoint;
 mod empty;
 mod journalled;
+mod making;
 mod mend;
 pub mod ranges;
 mod read;
@@ -244,6 +245,8 @@ struct State {
     held: Option<Time>,
     last_change: Instant,
     pending: Pending,
+    /// Its number in the journal while it is new and may be torn by a kill.
+    making: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -434,6 +437,7 @@ impl File {
                 held: None,
                 last_change: Instant::now(),
                 pending: Pending::new(&header, geometry.last_chunk(size).next()),
+                making: None,
             }),
             journal: vault.journal().cloned(),
             journalled: AtomicBool::new(false),

@@ -12,6 +12,7 @@
 mod find;
 pub mod replay;
 mod scan;
+mod teller;
 
 use std::collections::HashSet;
 use std::io;
@@ -64,6 +65,8 @@ pub struct Journal {
     end: Mutex<End>,
     /// See [`Self::is_full`].
     full: AtomicBool,
+    /// See [`Self::has_begun`].
+    begun: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +115,13 @@ impl Journal {
             keys,
             end: Mutex::default(),
             full: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
         }
+    }
+
+    /// Whether there is a file of it already.
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// A number for a file that is about to change. From here until
@@ -136,6 +145,7 @@ impl Journal {
         }
         if end.live.is_empty() && end.is_gone() {
             end.current = None;
+            self.begun.store(false, Ordering::Relaxed);
         }
         if end.live.is_empty() {
             // What stands there says nothing that the files do not say.
@@ -171,6 +181,7 @@ impl Journal {
     ) -> Result<Appended, AppendError> {
         if end.current.is_none() {
             end.current = Some(self.begin()?);
+            self.begun.store(true, Ordering::Relaxed);
         }
         let sequence = end.next_sequence;
         let current = end.current.as_mut().expect("made above");
@@ -272,9 +283,11 @@ impl Journal {
         let mut end = self.end.lock();
         let is_idle =
             end.live.is_empty() && end.idle_since.is_none_or(|since| since.elapsed() >= idle);
-        if is_idle
-            && let Some(current) = end.current.take()
-            && let Err(error) = self.root.remove_journal(current.file.name())
+        let Some(current) = end.current.take_if(|_| is_idle) else {
+            return;
+        };
+        self.begun.store(false, Ordering::Relaxed);
+        if let Err(error) = self.root.remove_journal(current.file.name())
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(%error, "an empty journal could not be removed");

@@ -262,6 +262,13 @@ impl View {
         file.born(stat.mtime);
         let entry = self.entry(&parent, name, &stat, Moment::NONE)?;
         let node = self.node(entry.attr.ino)?;
+        if self
+            .vault
+            .journal()
+            .is_some_and(|journal| journal.has_begun())
+        {
+            file.set_place(self.cipher_place(&node));
+        }
         // It was born OPEN, so it is sealed when the last handle goes, even
         // one that only reads.
         let opened = self.adopt(&node, file, how.access);

@@ -201,6 +201,7 @@ impl File {
 
     /// The file is gone, or emptied: the journal's part of it is void.
     pub(super) fn forget_pending(&self, state: &mut State) {
+        self.end_making(state);
         if let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr.take()) {
             self.overlay.write().clear();
             state.pending.announced = None;

@@ -423,7 +423,10 @@ impl File {
         *known = place;
         drop(known);
         let state = self.state.lock();
-        if let (Some(journal), Some(nr)) = (&self.journal, state.pending.nr) {
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        for nr in [state.pending.nr, state.making].into_iter().flatten() {
             let noted = self
                 .told(state.header, nr)
                 .and_then(|record| Ok(journal.append(&record, &[])?));

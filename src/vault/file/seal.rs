@@ -54,6 +54,7 @@ impl File {
             }
             Tracking::Lost => self.declare(state)?,
         }
+        self.end_making(state);
         // Whatever went in place so far.
         state.pending.unsynced = true;
         self.rely_on_contents(state);

@@ -14,6 +14,7 @@ mod elsewhere;
 mod failing;
 mod holes;
 mod journal;
+mod making;
 mod power;
 mod standing;
 mod tamper;

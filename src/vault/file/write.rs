@@ -298,6 +298,14 @@ impl File {
         if self.is_journalled() {
             return self.put_in_journal(scratch, &plan, (old, added), holes_made);
         }
+        let parts = [
+            &scratch.former_last,
+            &scratch.head,
+            &scratch.full,
+            &scratch.tail,
+        ];
+        let len = parts.iter().map(|part| to_u64(part.len())).sum();
+        self.note_making(g.slot_start(plan.gap_after.unwrap_or(plan.first)), len);
         if let Err(failed) = self.put(scratch, &plan, holes_made) {
             let before = Before {
                 first: plan.old_first,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::codec::geometry::Geometry;
-use crate::codec::header::Header;
+use crate::codec::header::{Header, OpenFlag};
 use crate::codec::journal::{FrameHead, JournalHead, NewSlot, Record, Replaced, SlotTag};
 use crate::codec::keys::KeyTree;
 use crate::store::StoreFile;
@@ -33,6 +33,14 @@ pub(super) struct Story {
 }
 
 impl Story {
+    /// Whether all it says is that the file was in the making: it had nothing in
+    /// it that anybody was promised.
+    pub(super) fn is_made(&self) -> bool {
+        self.changes.is_empty()
+            && self.base.open == OpenFlag::Open
+            && self.base.size == PlainLen::new(0)
+    }
+
     /// Whether all it says is that the file was about to be emptied.
     pub(super) fn empties(&self) -> bool {
         matches!(
