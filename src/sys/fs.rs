@@ -59,6 +59,26 @@ pub struct Stat {
 }
 
 impl Stat {
+    /// Of an empty file of a vault.
+    #[cfg(test)]
+    pub(crate) const fn of_empty_file(ino: u64, time: Time) -> Self {
+        Self {
+            dev: 1,
+            ino,
+            mode: 0o100_644,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 168,
+            blksize: 4096,
+            blocks: 8,
+            atime: time,
+            mtime: time,
+            ctime: time,
+        }
+    }
+
     /// The kind of the object; `None` for a kind Linux does not have.
     #[must_use]
     pub fn kind(&self) -> Option<FileKind> {

@@ -492,22 +492,7 @@ mod tests {
     use super::*;
 
     fn stat(ino: u64) -> Stat {
-        let time = Time { secs: 0, nanos: 0 };
-        Stat {
-            dev: 1,
-            ino,
-            mode: 0o100_644,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            size: 168,
-            blksize: 4096,
-            blocks: 8,
-            atime: time,
-            mtime: time,
-            ctime: time,
-        }
+        Stat::of_empty_file(ino, Time { secs: 0, nanos: 0 })
     }
 
     #[test]

@@ -190,21 +190,7 @@ mod tests {
     use super::*;
 
     const fn file(mtime: Time) -> Stat {
-        Stat {
-            dev: 1,
-            ino: 2,
-            mode: 0o100_644,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            size: 168,
-            blksize: 4096,
-            blocks: 8,
-            atime: mtime,
-            mtime,
-            ctime: mtime,
-        }
+        Stat::of_empty_file(2, mtime)
     }
 
     #[test]
