@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::args::inside::{CatArgs, LsArgs, PathArgs};
@@ -66,14 +66,23 @@ pub(super) fn open(path: &Path, words: &super::args::UnlockArgs) -> anyhow::Resu
 
 /// Brings in what a mount that did not end left in a journal, as the next mount
 /// would. Nobody else uses the vault.
+///
+/// # Errors
+/// The backing's; some of it does not fit the files: what is about to be done might
+/// be done to the wrong version.
 pub(super) fn bring_in_journals(vault: &Vault) -> anyhow::Result<()> {
     let replays = vault
         .replay_journals(Whose::ThisMachines)
         .context("cannot bring in the changes that the last mount left in a journal")?;
+    let mut whole = true;
     for replay in replays {
         if replay.fate != (Fate::Replayed { files: 0 }) {
             eprintln!("keepfs: {replay}");
         }
+        whole &= !matches!(replay.fate, Fate::Left { .. });
+    }
+    if !whole {
+        bail!("what a journal has of some files does not fit them; keepfs check shows which");
     }
     Ok(())
 }

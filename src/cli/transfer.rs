@@ -18,6 +18,7 @@ use super::unlock::{self, WithoutLocks};
 use crate::mount::table::{self, printable};
 use crate::sys::process;
 use crate::tools::PlainPath;
+use crate::tools::conflicts::Alone;
 use crate::tools::transfer::ends::{
     Place, TransferError, export as copy_out, import as copy_in, measure_export, measure_import,
 };
@@ -115,8 +116,8 @@ pub fn export(words: &ExportArgs) -> anyhow::Result<()> {
 pub fn import(words: &ImportArgs) -> anyhow::Result<()> {
     let (path, to) = split(&words.to);
     let to = PlainPath::parse(&to)?;
-    let vault = open_alone(&path, &words.unlock)?;
-    if !words.how.dry_run {
+    let (vault, alone) = open_alone(&path, &words.unlock)?;
+    if !words.how.dry_run && alone == Alone::Yes {
         bring_in_journals(&vault)?;
     }
     let place = Place {
@@ -133,15 +134,21 @@ pub fn import(words: &ImportArgs) -> anyhow::Result<()> {
     .with_context(|| format!("cannot import all of {from}"))
 }
 
-/// Opens a vault that nobody else may use meanwhile.
-fn open_alone(path: &Path, words: &UnlockArgs) -> anyhow::Result<Vault> {
+/// Opens a vault that nobody else may use meanwhile, and tells whether the backing
+/// has the locks to be sure of that.
+fn open_alone(path: &Path, words: &UnlockArgs) -> anyhow::Result<(Vault, Alone)> {
     let failed = || {
         let vault = printable(path.as_os_str());
         format!("cannot import into the vault {vault}")
     };
     let advice = "unmount it first, or copy into the mount";
     let locked = unlock::locked_alone(path, WithoutLocks::Warn, advice).with_context(failed)?;
-    unlock::vault(words, path, locked)
+    let alone = if locked.lock_exclusive().is_ok() {
+        Alone::Yes
+    } else {
+        Alone::No
+    };
+    Ok((unlock::vault(words, path, locked)?, alone))
 }
 
 /// A mount of the vault is the vault: copying it there would not end.

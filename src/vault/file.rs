@@ -48,6 +48,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::empty::{EmptySlot, empty_image};
 use self::journalled::{Overlay, Pending};
+use self::making::Making;
 use self::ranges::RangeLock;
 pub use self::read::SeekTo;
 pub use self::resize::SizeRule;
@@ -245,8 +246,7 @@ struct State {
     held: Option<Time>,
     last_change: Instant,
     pending: Pending,
-    /// Its number in the journal while it is new and may be torn by a kill.
-    making: Option<u64>,
+    making: Making,
 }
 
 #[derive(Debug)]
@@ -437,7 +437,7 @@ impl File {
                 held: None,
                 last_change: Instant::now(),
                 pending: Pending::new(&header, geometry.last_chunk(size).next()),
-                making: None,
+                making: Making::Unknown,
             }),
             journal: vault.journal().cloned(),
             journalled: AtomicBool::new(false),

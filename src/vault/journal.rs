@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -65,8 +65,27 @@ pub struct Journal {
     end: Mutex<End>,
     /// See [`Self::is_full`].
     full: AtomicBool,
-    /// See [`Self::has_begun`].
-    begun: AtomicBool,
+    /// See [`Self::takes_notes`].
+    takes_notes: AtomicBool,
+    /// How often what stood in it became void.
+    rounds: AtomicU64,
+    /// Whether each record may be a round trip.
+    is_remote: bool,
+}
+
+/// Says of a file something that nobody waits for, as long as it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Note {
+    nr: u64,
+    round: u64,
+}
+
+impl Note {
+    /// The file's number.
+    #[must_use]
+    pub const fn nr(self) -> u64 {
+        self.nr
+    }
 }
 
 #[derive(Debug, Default)]
@@ -111,17 +130,66 @@ impl Journal {
     #[must_use]
     pub fn new(root: Arc<StoreDir>, keys: Arc<KeyTree>) -> Self {
         Self {
+            is_remote: root.is_remote().unwrap_or(false),
             root,
             keys,
             end: Mutex::default(),
             full: AtomicBool::new(false),
-            begun: AtomicBool::new(false),
+            takes_notes: AtomicBool::new(false),
+            rounds: AtomicU64::new(0),
         }
     }
 
-    /// Whether there is a file of it already.
-    pub fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+    /// Whether there is a file of it already, in which a note costs next to nothing.
+    pub fn takes_notes(&self) -> bool {
+        self.takes_notes.load(Ordering::Relaxed)
+    }
+
+    /// Writes down which file a new number stands for. Unlike after [`Self::enter`]
+    /// the journal does not wait for its end: the note is gone once the changes of
+    /// all other files are in their place. `None` if it could not be written.
+    pub fn note(&self, record: impl FnOnce(u64) -> Option<Record>) -> Option<Note> {
+        let mut end = self.end.lock();
+        // Changes need the room.
+        let has_room = |now: &Current| now.at < now.full_at / 2;
+        if !end.current.as_ref().is_some_and(has_room) {
+            return None;
+        }
+        end.next_nr += 1;
+        let nr = end.next_nr;
+        match self.append_to(&mut end, &record(nr)?, &[]) {
+            Ok(_) => Some(Note {
+                nr,
+                round: self.rounds.load(Ordering::Relaxed),
+            }),
+            Err(error) => {
+                tracing::debug!(%error, "a note was not written to the journal");
+                None
+            }
+        }
+    }
+
+    /// Whether a note stands there still.
+    pub fn has(&self, note: Note) -> bool {
+        note.round == self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// What a note says is so no longer.
+    pub fn strike(&self, note: Note) {
+        let mut end = self.end.lock();
+        let done = Record::Done { nr: note.nr };
+        if self.has(note)
+            && end.current.is_some()
+            && let Err(error) = self.append_to(&mut end, &done, &[])
+        {
+            // Replay sees that the file went on.
+            tracing::debug!(%error, "a note was not struck out in the journal");
+        }
+    }
+
+    /// Nothing that stands in it counts any more.
+    fn begin_anew(&self) {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A number for a file that is about to change. From here until
@@ -145,12 +213,14 @@ impl Journal {
         }
         if end.live.is_empty() && end.is_gone() {
             end.current = None;
-            self.begun.store(false, Ordering::Relaxed);
+            self.takes_notes.store(false, Ordering::Relaxed);
+            self.begin_anew();
         }
         if end.live.is_empty() {
             // What stands there says nothing that the files do not say.
             if let Some(current) = &mut end.current {
                 current.at = to_u64(JournalHead::LEN);
+                self.begin_anew();
             }
             end.idle_since = Some(Instant::now());
             self.full.store(false, Ordering::Relaxed);
@@ -181,7 +251,7 @@ impl Journal {
     ) -> Result<Appended, AppendError> {
         if end.current.is_none() {
             end.current = Some(self.begin()?);
-            self.begun.store(true, Ordering::Relaxed);
+            self.takes_notes.store(!self.is_remote, Ordering::Relaxed);
         }
         let sequence = end.next_sequence;
         let current = end.current.as_mut().expect("made above");
@@ -286,7 +356,8 @@ impl Journal {
         let Some(current) = end.current.take_if(|_| is_idle) else {
             return;
         };
-        self.begun.store(false, Ordering::Relaxed);
+        self.takes_notes.store(false, Ordering::Relaxed);
+        self.begin_anew();
         if let Err(error) = self.root.remove_journal(current.file.name())
             && error.kind() != io::ErrorKind::NotFound
         {

@@ -265,7 +265,7 @@ impl View {
         if self
             .vault
             .journal()
-            .is_some_and(|journal| journal.has_begun())
+            .is_some_and(|journal| journal.takes_notes())
         {
             file.set_place(self.cipher_place(&node));
         }

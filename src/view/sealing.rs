@@ -160,7 +160,7 @@ impl View {
             .is_err_and(|error| is_forgotten(&error));
         if open.handles == 0 || is_forgotten {
             file.abandon();
-        } else if file.is_in_journal() {
+        } else if file.is_in_journal() || file.unsealed_for().is_none() {
             file.seal()?;
         }
         Ok(())

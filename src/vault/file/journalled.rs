@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::making::Making;
 use super::times::begun_after;
 use super::write::{to_u64, to_usize};
 use super::{End, File, FileError, Phase, State, Tracking, clock_now};
@@ -324,7 +325,7 @@ impl File {
 
     /// What stands behind the end is void. Nothing of the file is in the journal.
     fn cut_to_end(&self, state: &mut State) -> Result<(), FileError> {
-        if state.end == End::Beyond {
+        if state.end == End::Beyond && self.full_last_slot()?.is_none() {
             let end = self.geometry.cipher_len(self.size());
             self.writer()?.truncate(end.ok_or(FileError::TooBig)?)?;
             state.end = End::Exact;
@@ -426,7 +427,11 @@ impl File {
         let Some(journal) = &self.journal else {
             return;
         };
-        for nr in [state.pending.nr, state.making].into_iter().flatten() {
+        let noted = match state.making {
+            Making::Noted(note) => Some(note.nr()),
+            Making::Unknown | Making::Refused => None,
+        };
+        for nr in state.pending.nr.into_iter().chain(noted) {
             let noted = self
                 .told(state.header, nr)
                 .and_then(|record| Ok(journal.append(&record, &[])?));
@@ -449,12 +454,13 @@ impl File {
             return;
         };
         let was = writer.stat();
+        let mut reserved = false;
         for run in chunks.chunk_by(|a, b| a.next() == *b) {
             let len = to_u64(run.len() * g.slot_size());
-            let _best_effort = writer.allocate(g.slot_start(run[0]), len);
+            reserved |= writer.allocate(g.slot_start(run[0]), len).is_ok();
         }
         // No byte of the file has changed.
-        if let Ok(was) = was {
+        if let (true, Ok(was)) = (reserved, was) {
             Self::move_mtime(&writer, was.mtime);
         }
     }

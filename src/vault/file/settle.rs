@@ -42,7 +42,7 @@ impl File {
 
     /// The last slot, if it is a full one with none behind it: an append was
     /// torn there.
-    fn full_last_slot(&self) -> Result<Option<ChunkNo>, FileError> {
+    pub(super) fn full_last_slot(&self) -> Result<Option<ChunkNo>, FileError> {
         let g = self.geometry;
         let store = self.store()?;
         let stored = CipherLen::new(store.stat()?.size);

@@ -161,9 +161,10 @@ impl Vault {
             match self.tell(story, emptied, journal.file())? {
                 Told::Settled => {}
                 // It was not emptied after all, or has something in it since.
-                Told::Left if story.empties() || story.is_made() => {}
+                Told::Left | Told::Unclear if story.is_made() => {}
+                Told::Left if story.empties() => {}
                 Told::Changed => files += 1,
-                Told::Left => left += 1,
+                Told::Left | Told::Unclear => left += 1,
             }
         }
         Ok(match left {
@@ -181,7 +182,7 @@ impl Vault {
                 tracing::warn!(file_id = %story.base.file_id, "the journal tells of a file that is gone");
                 return Ok(Told::Settled);
             }
-            Found::Unclear => return Ok(Told::Left),
+            Found::Unclear => return Ok(Told::Unclear),
         };
         Teller::new(self, story, journal, file).tell(self, emptied)
     }

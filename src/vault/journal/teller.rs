@@ -21,6 +21,8 @@ pub(super) enum Told {
     Changed,
     /// It is not the file the journal is about any more.
     Left,
+    /// It may be there, and was not to be found.
+    Unclear,
 }
 
 /// One file and what the journal says of it.
@@ -137,7 +139,8 @@ impl<'a> Teller<'a> {
         // It may have said that it has holes.
         let still_made = self.story.is_made()
             && found.is_some_and(|found| {
-                found.open == OpenFlag::Open
+                (found.open, found.size) == (base.open, base.size)
+                    && found.generation >= base.generation
                     && found.generation <= base.generation.saturating_add(1)
             });
         let untouched = of_its_length == Some(base) || found == announced || still_made;
