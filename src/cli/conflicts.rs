@@ -179,11 +179,7 @@ fn end(words: &ResolveArgs) -> anyhow::Result<()> {
     let failed = || format!("cannot open the vault {}", printable(path.as_os_str()));
     let locked = LockedVault::open(&path).with_context(failed)?;
     mount::check_slots(&locked.info()).with_context(failed)?;
-    let alone = if locked.lock_exclusive().is_ok() {
-        Alone::Yes
-    } else {
-        Alone::No
-    };
+    let alone = Alone::lock(&locked);
     let vault = unlock::vault(&words.unlock, &path, locked)?;
     if alone == Alone::Yes {
         bring_in_journals(&vault)?;

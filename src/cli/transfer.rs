@@ -143,11 +143,7 @@ fn open_alone(path: &Path, words: &UnlockArgs) -> anyhow::Result<(Vault, Alone)>
     };
     let advice = "unmount it first, or copy into the mount";
     let locked = unlock::locked_alone(path, WithoutLocks::Warn, advice).with_context(failed)?;
-    let alone = if locked.lock_exclusive().is_ok() {
-        Alone::Yes
-    } else {
-        Alone::No
-    };
+    let alone = Alone::lock(&locked);
     Ok((unlock::vault(words, path, locked)?, alone))
 }
 

@@ -6,9 +6,9 @@ use super::{Located, PlainPath, ToolError, kind_in_words, shown};
 use crate::name::{PlainName, RawName};
 use crate::sys::fs::Stat;
 use crate::types::{Access, FileKind, RenameMode};
-use crate::vault::Vault;
 use crate::vault::dir::{ConflictCopy, DirError, VaultDir};
 use crate::vault::file::{Damage, File, FileError, SealVerdict, Standing};
+use crate::vault::{LockedVault, Vault};
 
 /// One version of an object that two devices changed.
 #[derive(Debug)]
@@ -125,6 +125,18 @@ pub enum Alone {
     Yes,
     /// A mount may be using it.
     No,
+}
+
+impl Alone {
+    /// Locks the vault for this program, if that can be.
+    #[must_use]
+    pub fn lock(vault: &LockedVault) -> Self {
+        if vault.lock_exclusive().is_ok() {
+            Self::Yes
+        } else {
+            Self::No
+        }
+    }
 }
 
 /// Hands out every object below `path` that has conflict copies, directory by

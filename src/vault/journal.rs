@@ -119,6 +119,11 @@ impl std::fmt::Debug for Journal {
 }
 
 impl End {
+    fn new_nr(&mut self) -> u64 {
+        self.next_nr += 1;
+        self.next_nr
+    }
+
     fn is_gone(&self) -> bool {
         let stat = self.current.as_ref().map(|now| now.file.file().stat());
         stat.is_some_and(|stat| stat.is_ok_and(|stat| stat.nlink == 0))
@@ -149,15 +154,15 @@ impl Journal {
     /// the journal does not wait for its end: the note is gone once the changes of
     /// all other files are in their place. `None` if it could not be written.
     pub fn note(&self, record: impl FnOnce(u64) -> Option<Record>) -> Option<Note> {
+        let nr = self.end.lock().new_nr();
+        let record = record(nr)?;
         let mut end = self.end.lock();
         // Changes need the room.
         let has_room = |now: &Current| now.at < now.full_at / 2;
         if !end.current.as_ref().is_some_and(has_room) {
             return None;
         }
-        end.next_nr += 1;
-        let nr = end.next_nr;
-        match self.append_to(&mut end, &record(nr)?, &[]) {
+        match self.append_to(&mut end, &record, &[]) {
             Ok(_) => Some(Note {
                 nr,
                 round: self.rounds.load(Ordering::Relaxed),
@@ -187,9 +192,11 @@ impl Journal {
         }
     }
 
-    /// Nothing that stands in it counts any more.
-    fn begin_anew(&self) {
+    /// Nothing that stood in it counts any more, or there is another file of it.
+    fn begin_anew(&self, end: &End) {
         self.rounds.fetch_add(1, Ordering::Relaxed);
+        let takes_notes = end.current.is_some() && !self.is_remote;
+        self.takes_notes.store(takes_notes, Ordering::Relaxed);
     }
 
     /// A number for a file that is about to change. From here until
@@ -197,8 +204,7 @@ impl Journal {
     #[must_use]
     pub fn enter(&self) -> u64 {
         let mut end = self.end.lock();
-        end.next_nr += 1;
-        let nr = end.next_nr;
+        let nr = end.new_nr();
         end.live.insert(nr);
         end.idle_since = None;
         nr
@@ -213,15 +219,13 @@ impl Journal {
         }
         if end.live.is_empty() && end.is_gone() {
             end.current = None;
-            self.takes_notes.store(false, Ordering::Relaxed);
-            self.begin_anew();
         }
         if end.live.is_empty() {
             // What stands there says nothing that the files do not say.
             if let Some(current) = &mut end.current {
                 current.at = to_u64(JournalHead::LEN);
-                self.begin_anew();
             }
+            self.begin_anew(&end);
             end.idle_since = Some(Instant::now());
             self.full.store(false, Ordering::Relaxed);
         }
@@ -251,7 +255,7 @@ impl Journal {
     ) -> Result<Appended, AppendError> {
         if end.current.is_none() {
             end.current = Some(self.begin()?);
-            self.takes_notes.store(!self.is_remote, Ordering::Relaxed);
+            self.begin_anew(end);
         }
         let sequence = end.next_sequence;
         let current = end.current.as_mut().expect("made above");
@@ -356,8 +360,7 @@ impl Journal {
         let Some(current) = end.current.take_if(|_| is_idle) else {
             return;
         };
-        self.takes_notes.store(false, Ordering::Relaxed);
-        self.begin_anew();
+        self.begin_anew(&end);
         if let Err(error) = self.root.remove_journal(current.file.name())
             && error.kind() != io::ErrorKind::NotFound
         {

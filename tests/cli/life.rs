@@ -1,7 +1,7 @@
 //! The life of a mount: shown in the table, kept busy, ended by commands and
 //! signals, cleaned up after a kill.
 
-use std::fs::{read_to_string, write};
+use std::fs::{create_dir, read_dir, read_to_string, write};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
@@ -486,4 +486,29 @@ fn a_mount_that_is_bound_elsewhere_lives_on_there() {
     );
     assert_eq!(std::fs::read(other.join("file")).unwrap(), b"text");
     place.run(&["unmount", "other"]).done();
+}
+
+/// What is over a network looks like FUSE here: a vault in a vault.
+#[test]
+fn a_backing_of_which_the_kernel_tells_nothing_new_is_not_followed() {
+    let place = with_key_file();
+    let with_key = |words: &[&str]| {
+        place.run(&[words, &["--keyfile", "key"]].concat()).done();
+    };
+    let follows = |point: &str| {
+        let status = place.run(&["status", "--json", point]).json();
+        let threads = format!("/proc/{}/task", status["mounts"][0]["pid"]);
+        read_dir(threads).unwrap().any(|thread| {
+            let name = read_to_string(thread.unwrap().path().join("comm"));
+            name.is_ok_and(|name| name == "watch\n")
+        })
+    };
+    with_key(&["mount", "v", "m"]);
+    wait_for("a local backing is followed", || follows("m"));
+    with_key(&["init", "m/v"]);
+    create_dir(place.root().join("inner")).unwrap();
+    with_key(&["mount", "m/v", "inner"]);
+    assert!(!follows("inner"));
+    place.run(&["unmount", "inner"]).done();
+    place.run(&["unmount", "m"]).done();
 }

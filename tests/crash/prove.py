@@ -6,6 +6,7 @@ from report import Broken, say, table
 from systems import Keepfs
 from trial import Trial, kinds_of
 
+# How far the bytes are apart that change in a file.
 FLIPPED_EVERY = 1 << 16
 # A byte of the first chunk's ciphertext.
 IN_FIRST_CHUNK = 128 + 24 + 3

@@ -182,15 +182,21 @@ pub mod faults {
     }
 
     impl Plan {
-        /// A kill after `passed` changes: all later ones fail.
+        /// Whatever change comes after `passed` others meets `fault`.
         #[must_use]
-        pub fn kill_after(passed: u64) -> Self {
+        pub fn at(passed: u64, fault: Fault, after: After) -> Self {
             Self {
                 skip: passed,
                 only: None,
-                fault: Fault::Fail(libc::EIO),
-                after: After::Stop,
+                fault,
+                after,
             }
+        }
+
+        /// A kill after `passed` changes: all later ones fail.
+        #[must_use]
+        pub fn kill_after(passed: u64) -> Self {
+            Self::at(passed, Fault::Fail(libc::EIO), After::Stop)
         }
 
         /// The first change of kind `op` fails with `errno`, once.

@@ -1,7 +1,11 @@
 //! * here: the life of a file, and what the others share
 //! * `standing`: sealed, unsealed, damaged
 //! * `tamper`: what the provider may try
-//! * `journal`: overwrites that a kill at any moment leaves whole
+//! * `journal`: overwrites that a kill at any moment leaves whole; `workload` has
+//!   what is done to the files, here and in others
+//! * `making`: new files that a kill tears
+//! * `copies`: what a sync client finds that does not know of the journal
+//! * `elsewhere`: what another device did, and a journal from before
 //! * `power`: power cuts that lose any part of what was not flushed
 //! * `holes`: gaps, punching, space reserved
 //! * `failing`: every change failing at every point

@@ -161,7 +161,7 @@ impl Vault {
             match self.tell(story, emptied, journal.file())? {
                 Told::Settled => {}
                 // It was not emptied after all, or has something in it since.
-                Told::Left | Told::Unclear if story.is_made() => {}
+                Told::Left | Told::Unclear if story.is_in_the_making() => {}
                 Told::Left if story.empties() => {}
                 Told::Changed => files += 1,
                 Told::Left | Told::Unclear => left += 1,

@@ -35,7 +35,7 @@ pub(super) struct Story {
 impl Story {
     /// Whether all it says is that the file was in the making: it had nothing in
     /// it that anybody was promised.
-    pub(super) fn is_made(&self) -> bool {
+    pub(super) fn is_in_the_making(&self) -> bool {
         self.changes.is_empty()
             && self.base.open == OpenFlag::Open
             && self.base.size == PlainLen::new(0)

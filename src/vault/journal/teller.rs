@@ -124,26 +124,7 @@ impl<'a> Teller<'a> {
         let whole = self.newest_whole()?;
         let newest = whole.is_some_and(|(count, _)| count == self.story.changes.len());
         let base = self.story.base;
-        let announced = Some(Header {
-            open: OpenFlag::Open,
-            ..base
-        });
-        // What an OPEN header says of the length is void.
-        let of_its_length = found.map(|found| match base.open {
-            OpenFlag::Open => Header {
-                size: base.size,
-                ..found
-            },
-            OpenFlag::Closed => found,
-        });
-        // It may have said that it has holes.
-        let still_made = self.story.is_made()
-            && found.is_some_and(|found| {
-                (found.open, found.size) == (base.open, base.size)
-                    && found.generation >= base.generation
-                    && found.generation <= base.generation.saturating_add(1)
-            });
-        let untouched = of_its_length == Some(base) || found == announced || still_made;
+        let untouched = found.is_some_and(|found| self.is_untouched(&found));
         // A checkpoint, or a replay, began with what counts or with less: nothing
         // later has gone in place.
         let on_the_way = found.zip(whole).is_some_and(|(found, (_, counts))| {
@@ -160,7 +141,7 @@ impl<'a> Teller<'a> {
             return Ok(if ended { Told::Settled } else { Told::Left });
         }
         let Some((count, header)) = whole else {
-            return self.go_back(length, of_its_length);
+            return self.go_back(length, found);
         };
         let latest = self.latest(count);
         let mut work = Vec::new();
@@ -191,16 +172,39 @@ impl<'a> Teller<'a> {
         Ok(Told::Changed)
     }
 
+    /// Whether the header in place is still the one that the changes began with: no
+    /// slot was replaced.
+    fn is_untouched(&self, found: &Header) -> bool {
+        let base = &self.story.base;
+        if self.story.is_in_the_making() {
+            // It may have said that it has holes.
+            let generations = base.generation..=base.generation.saturating_add(1);
+            return (found.open, found.size) == (base.open, base.size)
+                && generations.contains(&found.generation);
+        }
+        match base.open {
+            // What it says of the length is void.
+            OpenFlag::Open => {
+                let size = base.size;
+                Header { size, ..*found } == *base
+            }
+            OpenFlag::Closed => {
+                let open = OpenFlag::Closed;
+                Header { open, ..*found } == *base
+            }
+        }
+    }
+
     /// No change counts: what stands behind the end that the file had is void.
     fn go_back(&self, length: u64, found: Option<Header>) -> io::Result<Told> {
         let base = self.story.base;
-        if self.story.is_made() {
-            return self.end_made(length);
+        if self.story.is_in_the_making() {
+            return self.end_the_making(length);
         }
-        let end = self.g.cipher_len(base.size);
-        let Some(end) = end.filter(|end| length != end.get() || found != Some(base)) else {
+        let Some(end) = self.g.cipher_len(base.size) else {
             return Ok(Told::Settled);
         };
+        let announced = base.open == OpenFlag::Closed && found != Some(base);
         if length > end.get() {
             // If the last slot was replaced, nobody knows where the file ends: it was
             // so before.
@@ -209,10 +213,10 @@ impl<'a> Teller<'a> {
                 return Ok(Told::Settled);
             }
             self.file.truncate(end)?;
-        } else if base.open == OpenFlag::Open || found == Some(base) {
+        } else if !announced {
             return Ok(Told::Settled);
         }
-        if found != Some(base) {
+        if announced {
             self.put_header(&base)?;
         }
         self.file.sync_all()?;
@@ -220,7 +224,7 @@ impl<'a> Teller<'a> {
     }
 
     /// Ends a file that was in the making behind its last whole slot.
-    fn end_made(&self, length: u64) -> io::Result<Told> {
+    fn end_the_making(&self, length: u64) -> io::Result<Told> {
         let slot = u64::try_from(self.g.slot_size()).unwrap_or(u64::MAX);
         let slots = length.saturating_sub(self.g.slot_start(ChunkNo::new(0)).get());
         let (last, rest) = (ChunkNo::new(slots / slot), slots % slot);

@@ -36,12 +36,7 @@ fn what_a_failed_checkpoint_left_is_never_called_sealed() {
         file.announce_change().unwrap();
         let armed = arm(
             Scope::Thread,
-            Plan {
-                skip,
-                only: None,
-                fault: Fault::Fail(libc::ENOSPC),
-                after: After::Recover,
-            },
+            Plan::at(skip, Fault::Fail(libc::ENOSPC), After::Recover),
         );
         let sealed = file.seal();
         if !armed.fired() {

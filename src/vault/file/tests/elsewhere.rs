@@ -1,6 +1,7 @@
 //! Files whose length somebody else changed, or whose header does not tell it, and
 //! a journal that knows them from before.
 
+use super::journal::recover;
 use super::workload::{Start, base};
 use super::*;
 use crate::vault::journal::replay::{Fate, Whose};
@@ -57,8 +58,7 @@ fn a_file_longer_than_its_closed_header_says_loses_nothing_to_a_killed_change() 
         let written = file.write(off(9), b"here");
         let fired = armed.fired();
         drop((armed, file));
-        world.vault = world.reopened();
-        world.vault.replay_journals(Whose::ThisMachines).unwrap();
+        recover(&mut world);
         let found = content(&world.unsealed("f"));
         let old = found == plain;
         overlay(&mut plain, 9, b"here");

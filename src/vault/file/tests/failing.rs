@@ -208,15 +208,7 @@ fn sweep(fault: Fault, after: After, mut check: impl FnMut(&World, &str, Case, F
                 let name = format!("{kind:?} {index} {skip}");
                 let file = make(&world, &name, kind);
                 (case.prepare)(&file).unwrap();
-                let armed = arm(
-                    Scope::Thread,
-                    Plan {
-                        skip,
-                        only: None,
-                        fault,
-                        after,
-                    },
-                );
+                let armed = arm(Scope::Thread, Plan::at(skip, fault, after));
                 let result = (case.operation)(&file);
                 if !armed.fired() {
                     drop(armed);

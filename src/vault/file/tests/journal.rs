@@ -123,12 +123,7 @@ fn sweep(start: Start, fault: Fault, after: impl Fn(&mut World, &str, &States)) 
     for (index, ops) in start.sequences().iter().enumerate() {
         for skip in 0.. {
             let mut world = World::journalled();
-            let plan = Plan {
-                skip,
-                only: None,
-                fault,
-                after: After::Stop,
-            };
+            let plan = Plan::at(skip, fault, After::Stop);
             let Some(states) = interrupted(&world, start, ops, plan) else {
                 break;
             };
@@ -242,15 +237,7 @@ fn refuse(start: Start, ops: &[Op], skip: u64, fault: Fault, then: Then) -> bool
     let what = format!("{start:?}, {ops:?}, {fault:?} after {skip} changes, {then:?}");
     let world = World::journalled();
     let file = start.file(&world);
-    let armed = arm(
-        Scope::Thread,
-        Plan {
-            skip,
-            only: None,
-            fault,
-            after: After::Recover,
-        },
-    );
+    let armed = arm(Scope::Thread, Plan::at(skip, fault, After::Recover));
     let mut plain = base();
     for (index, &op) in ops.iter().enumerate() {
         let mut new = plain.clone();

@@ -34,12 +34,7 @@ fn a_kill_leaves_of_a_new_file_what_was_written_whole() {
             let (mut world, file) = in_the_making();
             let armed = arm(
                 Scope::Thread,
-                Plan {
-                    skip,
-                    only: None,
-                    fault: Fault::ShortWrite(written),
-                    after: After::Stop,
-                },
+                Plan::at(skip, Fault::ShortWrite(written), After::Stop),
             );
             let mut plain = Vec::new();
             for (index, &op) in ops.iter().enumerate() {
