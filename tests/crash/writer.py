@@ -126,9 +126,7 @@ class Worker:
             with mmap.mmap(handle, 0) as mapped:
                 mapped[at:at + len(what)] = what
         elif kind == "read":
-            seen = os.pread(handle, what, at)
-            if seen != self.script.models[file].image[at:at + what]:
-                raise AssertionError(f"file {file}: other bytes at {at} than were written, step {self.script.number}")
+            self.read_back(file, at, what)
         elif kind == "fsync":
             os.fsync(handle)
         elif kind == "fdatasync":
@@ -139,6 +137,21 @@ class Worker:
         elif kind == "rename":
             os.rename(path_of(self.place, file, self.names[file]), path_of(self.place, file, 1 - self.names[file]))
             self.names[file] = 1 - self.names[file]
+
+    def read_back(self, file, at, length):
+        """Compares a range with what was written. A read that the kill meets may end early; the
+        next one says why."""
+        handle, end = self.handles[file], at + length
+        while at < end:
+            seen = os.pread(handle, end - at, at)
+            expected = self.script.models[file].image[at:at + len(seen)]
+            if not seen or seen != expected:
+                apart = next((i for i, (a, b) in enumerate(zip(seen, expected)) if a != b), len(seen))
+                same = sum(a == b for a, b in zip(seen, expected))
+                raise AssertionError(
+                    f"file {file}, step {self.script.number}: other bytes at {at + apart} than were written; "
+                    f"of {end - at} from {at} on, {len(seen)} were read, {same} of them as written")
+            at += len(seen)
 
 
 def path_of(place, file, which):
