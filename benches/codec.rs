@@ -42,7 +42,7 @@ fn runs(c: &mut Criterion) {
                 b.iter(|| open_slots(&keys, g, FIRST, cipher, tail, holes, workers, &mut out));
             });
             group.bench_function("terms", |b| {
-                b.iter(|| slot_terms(&keys, g, FIRST, cipher, tail, workers));
+                b.iter(|| slot_terms(&keys, g, FIRST, cipher, tail));
             });
             group.finish();
         }

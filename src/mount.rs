@@ -8,6 +8,7 @@
 //! | [`control`] | the socket over which a daemon tells about itself |
 //! | [`unmount`] | taking a mount off and waiting until all is saved |
 //! | [`table`] | what the kernel says is mounted |
+//! | `tuning` | what only root may ask of the kernel for a mount |
 //! | `surplus` | memory of what the kernel forgot, given back |
 //! | `watch` | telling the kernel of changes made underneath |
 //! | [`holders`] | who keeps a mount busy |
@@ -30,6 +31,7 @@ pub mod point;
 pub mod statistics;
 mod surplus;
 pub mod table;
+mod tuning;
 pub mod unmount;
 mod watch;
 

@@ -322,7 +322,7 @@ fn open_slots_with(case: &Case, workers: Workers) -> Result<(), String> {
         return Ok(());
     }
     same_plain(case, &plain)?;
-    let terms = batch::slot_terms(&keys, g, first, &cipher, tail, workers).unwrap();
+    let terms = batch::slot_terms(&keys, g, first, &cipher, tail).unwrap();
     same("holes", &terms.holes, &case.number("hole_count"))?;
     same_seal(terms.seal, case.array("seal"))
 }
@@ -417,7 +417,7 @@ fn read_slots(
         let chunk = Some(damage.chunk.get());
         return FileEnd::Refused { layer, chunk };
     }
-    let terms = batch::slot_terms(keys, g, first, slots, tail, workers).unwrap();
+    let terms = batch::slot_terms(keys, g, first, slots, tail).unwrap();
     let refused = |layer| FileEnd::Refused { layer, chunk: None };
     match state {
         "ok" if terms.seal != header.seal => refused("seal-mismatch"),

@@ -5,14 +5,14 @@
 //! data `0x01 || u64 i`. The seal is the XOR, over all slots that are not
 //! holes, of `AES-256-CMAC(SK, u64 i || tag_i)`; NIST SP 800-38B, RFC 4493.
 //!
-//! `buf` has the reusable buffer, `run` the numbering of slots.
+//! `buf` has the reusable buffer, `run` the numbering of slots, `crew` who works on them.
 
 mod buf;
+mod crew;
 mod run;
 
 use aes::Aes256;
 use cmac::{Cmac, Mac};
-use rayon::prelude::*;
 
 use crate::types::ChunkNo;
 
@@ -20,12 +20,14 @@ use super::aead::{self, Ad, NONCE_LEN, Nonce, Tag};
 use super::geometry::Geometry;
 use super::keys::FileKeys;
 use super::random::RandomError;
+use crew::Crew;
 use run::Run;
 
 pub use buf::SlotBuf;
 
-/// From this many bytes on, several threads finish sooner than one.
-const RAYON_FROM: usize = 256 * 1024;
+/// From this many bytes on, several threads finish sooner than one. More than the
+/// kernel reads at a time: those requests come side by side.
+const RAYON_FROM: usize = 512 * 1024;
 
 /// A sum of slots' terms. Adding a term twice removes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,11 +85,12 @@ pub enum Holes {
 pub enum Workers {
     /// The calling thread.
     One,
-    /// Rayon's current pool.
+    /// The calling thread, and as many of rayon's current pool as other runs
+    /// that are shared out leave free.
     Rayon,
 }
 
-/// The usual choice for `bytes` of plaintext: rayon from 256 KiB on.
+/// The usual choice for `bytes` of plaintext: rayon from 512 KiB on.
 #[must_use]
 pub fn workers_for(bytes: usize) -> Workers {
     if bytes >= RAYON_FROM {
@@ -192,30 +195,21 @@ pub fn seal_slots(
     out.clear();
     let run = Run::of_plain(g, first, plain.len(), tail)?;
     let (nonces, slots) = out.prepare(run)?;
-    let one = |mac: &mut Cmac<Aes256>, (index, slot): (usize, &mut [u8])| {
-        let from = index * g.chunk_size();
-        let plain = &plain[from..plain.len().min(from + g.chunk_size())];
-        let tag = seal_slot(keys, run.chunk(index), plain, &nonces[index], slot);
-        term(mac, run.chunk(index), &tag)
+    let crew = Crew::of(run, workers);
+    let share = |nth: usize, slots: &mut [u8]| {
+        let mut mac = keys.seal_mac();
+        let slots = (nth * crew.share..).zip(slots.chunks_mut(g.slot_size()));
+        slots.fold(SealSum::ZERO, |sum, (index, slot)| {
+            let from = index * g.chunk_size();
+            let plain = &plain[from..plain.len().min(from + g.chunk_size())];
+            let tag = seal_slot(keys, run.chunk(index), plain, &nonces[index], slot);
+            sum.combine(term(&mut mac, run.chunk(index), &tag))
+        })
     };
-    let seal = match workers {
-        Workers::One => {
-            let mut mac = keys.seal_mac();
-            let slots = slots.chunks_mut(g.slot_size()).enumerate();
-            slots
-                .map(|slot| one(&mut mac, slot))
-                .fold(SealSum::ZERO, SealSum::combine)
-        }
-        Workers::Rayon => {
-            let slots = slots.par_chunks_mut(g.slot_size()).enumerate();
-            slots
-                .with_min_len(run.per_task())
-                .map_init(|| keys.seal_mac(), one)
-                .reduce(|| SealSum::ZERO, SealSum::combine)
-        }
-    };
+    let shares = slots.chunks_mut(crew.share * g.slot_size());
+    let seal = crew.each(shares, share, SealSum::combine);
     out.finish(run);
-    Ok(seal)
+    Ok(seal.unwrap_or(SealSum::ZERO))
 }
 
 /// Decrypts consecutive slots, of which `cipher` begins with number `first`,
@@ -274,24 +268,20 @@ fn open_run(
     let (chunk_size, slot_size) = (run.g.chunk_size(), run.g.slot_size());
     let (full_slots, last_slot) = cipher.split_at(run.full * slot_size);
     let (full_out, last_out) = out.split_at_mut(run.full * chunk_size);
-    let one = |(index, (slot, plain)): (usize, (&[u8], &mut [u8]))| {
-        open_full_slot(keys, run.chunk(index), slot, holes, plain)
-            .map_err(|kind| run.damage(index, kind))
+    let crew = Crew::of(run, workers);
+    let share = |nth: usize, (slots, plain): (&[u8], &mut [u8])| {
+        let slots = slots.chunks(slot_size).zip(plain.chunks_mut(chunk_size));
+        (nth * crew.share..)
+            .zip(slots)
+            .try_for_each(|(index, (slot, plain))| {
+                open_full_slot(keys, run.chunk(index), slot, holes, plain)
+                    .map_err(|kind| run.damage(index, kind))
+            })
     };
-    match workers {
-        Workers::One => full_slots
-            .chunks(slot_size)
-            .zip(full_out.chunks_mut(chunk_size))
-            .enumerate()
-            .try_for_each(one)?,
-        Workers::Rayon => full_slots
-            .par_chunks(slot_size)
-            .zip(full_out.par_chunks_mut(chunk_size))
-            .enumerate()
-            .with_min_len(run.per_task())
-            .map(one)
-            .reduce(|| Ok(()), Result::and)?,
-    }
+    let shares = full_slots
+        .chunks(crew.share * slot_size)
+        .zip(full_out.chunks_mut(crew.share * chunk_size));
+    crew.each(shares, share, Result::and).unwrap_or(Ok(()))?;
     if run.last.is_some() {
         open_slot(keys, run.chunk(run.full), last_slot, last_out)
             .map_err(|kind| run.damage(run.full, kind))?;
@@ -310,10 +300,11 @@ pub fn slot_terms(
     first: ChunkNo,
     cipher: &[u8],
     tail: Tail,
-    workers: Workers,
 ) -> Result<SlotTerms, ChunkDamage> {
     let run = Run::of_cipher(g, first, cipher.len(), tail)?;
-    let one = |mac: &mut Cmac<Aes256>, (index, slot): (usize, &[u8])| {
+    let mut mac = keys.seal_mac();
+    let slots = cipher.chunks(g.slot_size()).enumerate();
+    let terms = slots.map(|(index, slot)| {
         if slot.len() == g.slot_size() && is_hole(slot) {
             return SlotTerms::HOLE;
         }
@@ -321,26 +312,11 @@ pub fn slot_terms(
             .split_last_chunk()
             .expect("measured above: every slot is longer than its tag");
         SlotTerms {
-            seal: term(mac, run.chunk(index), tag),
+            seal: term(&mut mac, run.chunk(index), tag),
             holes: 0,
         }
-    };
-    Ok(match workers {
-        Workers::One => {
-            let mut mac = keys.seal_mac();
-            let slots = cipher.chunks(g.slot_size()).enumerate();
-            slots
-                .map(|slot| one(&mut mac, slot))
-                .fold(SlotTerms::NONE, SlotTerms::combine)
-        }
-        Workers::Rayon => {
-            let slots = cipher.par_chunks(g.slot_size()).enumerate();
-            slots
-                .with_min_len(run.per_task())
-                .map_init(|| keys.seal_mac(), one)
-                .reduce(|| SlotTerms::NONE, SlotTerms::combine)
-        }
-    })
+    });
+    Ok(terms.fold(SlotTerms::NONE, SlotTerms::combine))
 }
 
 /// Seals one chunk into its slot and returns the tag.

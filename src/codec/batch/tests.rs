@@ -227,14 +227,7 @@ fn wrong_lengths_are_named_and_leave_nothing() {
     assert_eq!(cut, Err(damage(2, DamageKind::WrongLength)));
     let long = open(0, &cipher, Tail::Inside, Holes::Refused);
     assert_eq!(long, Err(damage(2, DamageKind::WrongLength)));
-    let terms = slot_terms(
-        &file_keys(),
-        G,
-        FIRST,
-        &cipher[..5],
-        Tail::Last,
-        Workers::One,
-    );
+    let terms = slot_terms(&file_keys(), G, FIRST, &cipher[..5], Tail::Last);
     assert_eq!(terms, Err(damage(0, DamageKind::WrongLength)));
     let mut out = vec![0xee; 2 * C + 9];
     let (tail, holes) = (Tail::Last, Holes::Refused);
@@ -265,30 +258,22 @@ fn the_seal_is_the_sum_of_terms_and_leaves_holes_out() {
     }
     assert_eq!(sum, by_hand);
     let first = ChunkNo::new(5);
-    for workers in BOTH {
-        let terms = slot_terms(&keys, G, first, &cipher, Tail::Last, workers).unwrap();
-        assert_eq!(
-            terms,
-            SlotTerms {
-                seal: sum,
-                holes: 0
-            }
-        );
-    }
+    let terms = slot_terms(&keys, G, first, &cipher, Tail::Last).unwrap();
+    let whole = SlotTerms {
+        seal: sum,
+        holes: 0,
+    };
+    assert_eq!(terms, whole);
     let hole = &mut cipher[S..2 * S];
     let (_, tag) = hole.split_last_chunk().unwrap();
     let gone = term(&mut keys.seal_mac(), ChunkNo::new(6), tag);
     hole.fill(0);
-    for workers in BOTH {
-        let terms = slot_terms(&keys, G, first, &cipher, Tail::Last, workers).unwrap();
-        assert_eq!(
-            terms,
-            SlotTerms {
-                seal: sum.combine(gone),
-                holes: 1
-            }
-        );
-    }
+    let terms = slot_terms(&keys, G, first, &cipher, Tail::Last).unwrap();
+    let with_hole = SlotTerms {
+        seal: sum.combine(gone),
+        holes: 1,
+    };
+    assert_eq!(terms, with_hole);
 }
 
 proptest! {
@@ -321,7 +306,7 @@ proptest! {
             cipher.extend_from_slice(&run.0);
             sum ^= run.1;
         }
-        let terms = slot_terms(&file_keys(), G, FIRST, &cipher, Tail::Last, workers).unwrap();
+        let terms = slot_terms(&file_keys(), G, FIRST, &cipher, Tail::Last).unwrap();
         prop_assert_eq!(terms, SlotTerms { seal: sum, holes: 0 });
         let (mut read, starts) = (Vec::new(), runs(read_cuts));
         for (nth, &start) in starts.iter().enumerate() {

@@ -94,15 +94,7 @@ impl File {
 
     fn terms_of(&self, before: Before<'_>) -> Result<SlotTerms, FileError> {
         let Before { first, slots, tail } = before;
-        let workers = workers_for(slots.len());
-        Ok(slot_terms(
-            &self.keys,
-            self.geometry,
-            first,
-            slots,
-            tail,
-            workers,
-        )?)
+        Ok(slot_terms(&self.keys, self.geometry, first, slots, tail)?)
     }
 
     /// Holes first: they need no room and may give some back.

@@ -9,7 +9,7 @@ use super::verify::TERM_BYTES;
 use super::write::{Span, to_u64, to_usize};
 use super::{Damage, End, File, FileError, Tracking};
 use crate::codec::batch::{
-    SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms, workers_for,
+    SealSum, SlotBuf, SlotTerms, Tail, Workers, open_slots, seal_slots, slot_terms,
 };
 use crate::codec::geometry::Geometry;
 use crate::codec::header::SparseFlag;
@@ -227,8 +227,7 @@ impl File {
             if self.load(from, &mut slots)? < slots.len() {
                 return Err(Damage::Missing(from).into());
             }
-            let (tail, workers) = (Tail::Inside, workers_for(slots.len()));
-            let removed = slot_terms(&self.keys, g, from, &slots, tail, workers)?;
+            let removed = slot_terms(&self.keys, g, from, &slots, Tail::Inside)?;
             let holes: Vec<_> = tags(g, from, &slots)
                 .filter(|(_, tag, _)| *tag != SlotTag::NONE)
                 .map(|(chunk, tag, _)| (chunk, tag))
@@ -282,8 +281,8 @@ impl File {
             if self.load(chunk, &mut old)? < old.len() {
                 return Err(Damage::Missing(chunk).into());
             }
-            let (tail, workers) = (Tail::Inside, workers_for(old.len()));
-            let removed = slot_terms(&self.keys, g, chunk, &old, tail, workers)?;
+            let tail = Tail::Inside;
+            let removed = slot_terms(&self.keys, g, chunk, &old, tail)?;
             if let Err(failed) = self.replace_slots(chunk, &[zeros.sealed()]) {
                 let before = Before {
                     first: chunk,

@@ -131,8 +131,7 @@ impl File {
                     }
                 }
                 Piece::Slots { first, bytes, tail } => {
-                    let workers = workers_for(bytes.len());
-                    sum = sum.combine(slot_terms(&self.keys, g, first, bytes, tail, workers)?);
+                    sum = sum.combine(slot_terms(&self.keys, g, first, bytes, tail)?);
                     self.verify_slots((first, bytes, tail), holes, &mut plain, &mut contents);
                     progress(to_u64(bytes.len()));
                 }
@@ -217,8 +216,7 @@ impl File {
             match piece {
                 Piece::Holes { count, .. } => sum.holes += count,
                 Piece::Slots { first, bytes, tail } => {
-                    let workers = workers_for(bytes.len());
-                    let terms = slot_terms(&self.keys, self.geometry, first, bytes, tail, workers)?;
+                    let terms = slot_terms(&self.keys, self.geometry, first, bytes, tail)?;
                     sum = sum.combine(terms);
                 }
             }

@@ -403,15 +403,8 @@ impl File {
             }
         }
         let g = self.geometry;
-        let workers = workers_for(len);
-        Ok(slot_terms(
-            &self.keys,
-            g,
-            plan.old_first,
-            &scratch.old,
-            plan.tail,
-            workers,
-        )?)
+        let old = &scratch.old;
+        Ok(slot_terms(&self.keys, g, plan.old_first, old, plan.tail)?)
     }
 
     /// Puts one chunk together from its old content and the overlay, and seals it.
