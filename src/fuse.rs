@@ -8,7 +8,7 @@
 //! * `operations`: one method per request, the whole of [`fuser::Filesystem`].
 //! * `convert`: fuser's types to ours and back.
 //! * `guard`: runs each request so that a defect costs that request alone.
-//! * `busy_poll`: waiting awake for the next request.
+//! * `readers`: which of the threads reads the next request, and how it waits.
 //! * `errno`: the one table from errors to numbers.
 //! * `seek`: SEEK_DATA and SEEK_HOLE on files with bytes only the kernel has.
 //!
@@ -20,11 +20,11 @@ pub mod counters;
 pub mod session;
 pub mod tell;
 
-mod busy_poll;
 mod convert;
 mod errno;
 mod guard;
 mod operations;
+mod readers;
 mod seek;
 
 use std::sync::Arc;
@@ -34,10 +34,10 @@ use fuser::{
     Errno, Generation, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr,
 };
 
-use self::busy_poll::BusyPoll;
 use self::counters::{Counter, Counters};
 use self::errno::{BadRequest, Refusal, errno};
 use self::guard::guarded;
+use self::readers::Readers;
 use self::seek::Seeker;
 use self::session::Writeback;
 use crate::types::Ino;
@@ -55,7 +55,7 @@ pub struct Adapter {
     writeback: Writeback,
     counters: Arc<Counters>,
     seeker: Seeker,
-    busy_poll: BusyPoll,
+    readers: Arc<Readers>,
 }
 
 /// Runs a request and sends the reply that its kind calls for.
@@ -79,11 +79,24 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<(), Refusal>,
     ) {
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         match self.run(counter, work) {
             Ok(()) => reply.ok(),
             Err(number) => reply.error(number),
         }
+    }
+
+    /// The same for what takes as long as a disk does.
+    fn slow_unit(
+        &self,
+        reply: ReplyEmpty,
+        counter: &Counter,
+        work: impl FnOnce(&View) -> Result<(), Refusal>,
+    ) {
+        self.unit(reply, counter, |view| {
+            self.readers.let_another_read();
+            work(view)
+        });
     }
 
     fn entry(
@@ -92,7 +105,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<Entry, Refusal>,
     ) {
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         match self.run(counter, work) {
             Ok(entry) => {
                 let attr = convert::file_attr(&entry.attr);
@@ -108,7 +121,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<Attr, Refusal>,
     ) {
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         match self.run(counter, work) {
             Ok(attr) => reply.attr(&attr.lifetime, &convert::file_attr(&attr)),
             Err(number) => reply.error(number),
@@ -121,7 +134,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<Vec<u8>, Refusal>,
     ) {
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         match self.run(counter, work) {
             Ok(bytes) => reply.data(&bytes),
             Err(number) => reply.error(number),
@@ -134,7 +147,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<u32, Refusal>,
     ) {
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         match self.run(counter, work) {
             Ok(count) => reply.written(count),
             Err(number) => reply.error(number),
@@ -150,7 +163,7 @@ impl Adapter {
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<Vec<u8>, Refusal>,
     ) {
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         let sized = self.run(counter, |view| {
             let bytes = work(view)?;
             match u32::try_from(bytes.len()) {

@@ -229,9 +229,14 @@ impl Record {
             Self::Change { nr, .. } => (KIND_CHANGE, nr),
             Self::Done { nr } => (KIND_DONE, nr),
         };
-        let mut bytes = vec![0; RECORD_HEAD_LEN];
-        bytes[0] = kind;
-        bytes[8..16].copy_from_slice(&nr.to_le_bytes());
+        let body = match self {
+            Self::File { place, .. } => ID_LEN + 8 + FIELDS_LEN + place.len(),
+            Self::Change { replaced, .. } => ID_LEN + FIELDS_LEN + ENTRY_LEN * replaced.len(),
+            Self::Done { .. } => 0,
+        };
+        let mut bytes = Vec::with_capacity(RECORD_HEAD_LEN + body);
+        bytes.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&nr.to_le_bytes());
         match self {
             Self::File {
                 ino, base, place, ..

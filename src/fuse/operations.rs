@@ -52,7 +52,7 @@ impl Filesystem for Adapter {
     fn destroy(&mut self) {}
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         let outcome = self.run(&self.counters.lookup, |view| {
             match view.lookup(ino(parent), &convert::name(name)?) {
                 Ok(entry) => Ok(Some(entry)),
@@ -226,7 +226,7 @@ impl Filesystem for Adapter {
 
     fn open(&self, request: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let how = convert::open_how(flags);
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         let outcome = self.run(&self.counters.open, |view| {
             Ok(view.open(ino(node), how, &convert::caller(request, 0))?)
         });
@@ -253,7 +253,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let mut buffer = READ_BUFFER.take();
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         let outcome = self.run(&self.counters.read, |view| {
             let len = usize::try_from(size).expect("Linux has no 16-bit usize");
             Ok(view.read(fh(handle), offset, len, &mut buffer)?)
@@ -313,12 +313,13 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.unit(reply, &self.counters.fsync, |view| {
+        self.slow_unit(reply, &self.counters.fsync, |view| {
             Ok(view.fsync(fh(handle))?)
         });
     }
 
     fn opendir(&self, _request: &Request, node: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let _turn = self.readers.take();
         match self.run(&self.counters.opendir, |view| Ok(view.opendir(ino(node))?)) {
             Ok(opened) => {
                 reply.opened(
@@ -338,6 +339,7 @@ impl Filesystem for Adapter {
         cookie: u64,
         mut reply: ReplyDirectory,
     ) {
+        let _turn = self.readers.take();
         let outcome = self.run(&self.counters.readdir, |view| {
             Ok(view.readdir(fh(handle), cookie, &mut |item| {
                 let (node, kind) = (INodeNo(item.ino.get()), convert::file_type(item.kind));
@@ -361,7 +363,7 @@ impl Filesystem for Adapter {
         cookie: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         let outcome = self.run(&self.counters.readdirplus, |view| {
             Ok(view.readdirplus(fh(handle), cookie, &mut |item, entry| {
                 let (lifetime, attr, generation) = match entry {
@@ -411,27 +413,15 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.unit(reply, &self.counters.fsyncdir, |view| {
+        self.slow_unit(reply, &self.counters.fsyncdir, |view| {
             Ok(view.fsyncdir(fh(handle))?)
         });
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
+        let _turn = self.readers.take();
         match self.run(&self.counters.statfs, |view| Ok(view.statfs()?)) {
-            Ok(s) => {
-                let (free, usable) = (s.blocks_free, s.blocks_available);
-                let (files, unit) = (s.files, s.block_size);
-                reply.statfs(
-                    s.blocks,
-                    free,
-                    usable,
-                    files,
-                    s.files_free,
-                    unit,
-                    s.name_max,
-                    unit,
-                );
-            }
+            Ok(room) => convert::send_room(reply, &room),
             Err(number) => reply.error(number),
         }
     }
@@ -454,7 +444,7 @@ impl Filesystem for Adapter {
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
         if name.as_bytes() == CAPABILITY {
-            let _next = self.busy_poll.after_reply();
+            let _turn = self.readers.take();
             reply.error(self.decline(&self.counters.getxattr, BadRequest::NoAttribute));
             return;
         }
@@ -491,7 +481,7 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let how = convert::open_how(OpenFlags(flags));
-        let _next = self.busy_poll.after_reply();
+        let _turn = self.readers.take();
         let outcome = self.run(&self.counters.create, |view| {
             let caller = convert::caller(request, umask);
             let mode = convert::permissions(mode);
@@ -530,7 +520,7 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.unit(reply, &self.counters.fallocate, |view| {
+        self.slow_unit(reply, &self.counters.fallocate, |view| {
             let what = convert::fallocate(mode)?;
             Ok(view.fallocate(fh(handle), offset, len, what, &convert::caller(request, 0))?)
         });

@@ -9,8 +9,8 @@ use std::time::Duration;
 use fuser::{Config, InitFlags, KernelConfig, SessionACL};
 
 use super::Adapter;
-use super::busy_poll::BusyPoll;
 use super::counters::Counters;
+use super::readers::{Readers, Rest};
 use super::seek::{FlushThread, Seeker};
 use super::tell::Teller;
 use crate::sys::fuse_device;
@@ -84,6 +84,7 @@ pub enum SessionError {
 pub struct Session {
     inner: fuser::Session<Adapter>,
     counters: Arc<Counters>,
+    readers: Arc<Readers>,
     flusher: FlushThread,
 }
 
@@ -103,8 +104,14 @@ impl Session {
             Seeker::start(Arc::clone(&view), Arc::clone(&counters), options.writeback)
                 .map_err(SessionError::Thread)?;
         let device = fuse_fd.try_clone().map_err(SessionError::Handshake)?;
+        let rest = if view.is_on_remote_backing() {
+            Rest::Never
+        } else {
+            Rest::Allowed
+        };
+        let readers = Readers::new(device, rest);
         let adapter = Adapter {
-            busy_poll: BusyPoll::new(device),
+            readers: Arc::clone(&readers),
             view,
             ttl: options.cache_timeout,
             writeback: options.writeback,
@@ -122,6 +129,7 @@ impl Session {
         Ok(Self {
             inner,
             counters,
+            readers,
             flusher,
         })
     }
@@ -145,14 +153,18 @@ impl Session {
     /// # Errors
     /// [`SessionError::Broken`] if the connection ended otherwise.
     pub fn run(self) -> Result<(), SessionError> {
-        let outcome = self.inner.run();
+        let outcome = match self.readers.appoint_deputy() {
+            Ok(()) => self.inner.run().map_err(SessionError::Broken),
+            Err(error) => Err(SessionError::Thread(error)),
+        };
+        self.readers.close();
         self.flusher.join();
-        outcome.map_err(SessionError::Broken)
+        outcome
     }
 }
 
 /// Twice the cores, from 4 to 16: a thread decrypts what it read and sleeps
-/// in system calls of the backing meanwhile.
+/// in system calls of the backing meanwhile. Most rest mostly ([`super::readers`]).
 fn reader_threads() -> usize {
     std::thread::available_parallelism().map_or(4, |cores| (cores.get() * 2).clamp(4, 16))
 }

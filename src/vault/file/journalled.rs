@@ -367,8 +367,14 @@ impl File {
         for &(chunk, _) in holes {
             overlay.chunks.insert(chunk, Patch::Hole);
         }
-        let behind = self.geometry.last_chunk(size).next();
-        let _gone_with_the_end = overlay.chunks.split_off(&behind);
+        let last = self.geometry.last_chunk(size);
+        while overlay
+            .chunks
+            .last_key_value()
+            .is_some_and(|(&chunk, _)| chunk > last)
+        {
+            let _gone_with_the_end = overlay.chunks.pop_last();
+        }
     }
 
     /// The file's number in the journal; its first change tells which file it is.
