@@ -33,6 +33,9 @@ use crate::vault::{LockError, LockedVault, UnlockError, Vault, VaultError};
 use crate::view::sealing::IDLE_BEFORE_SEAL;
 use crate::view::{FsError, Mutability, Strictness, View, ViewOptions};
 
+/// Descriptors that there is room for from the beginning: more than are open in
+/// most mounts, at eight bytes each.
+const DESCRIPTORS: u16 = 4096;
 /// How often idle files are looked for.
 const IDLE_ROUND: Duration = Duration::from_secs(1);
 
@@ -195,6 +198,9 @@ fn harden() -> Result<(), ServeError> {
     }
     if let Err(error) = process::raise_descriptor_limit() {
         tracing::warn!("the limit on open files stays low: {error}");
+    }
+    if let Err(error) = process::make_room_for_descriptors(DESCRIPTORS) {
+        tracing::debug!("no room was made for open files: {error}");
     }
     process::settle().map_err(step("changing to /"))
 }

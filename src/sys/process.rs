@@ -193,6 +193,19 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
+/// Has the kernel make room for so many descriptors at once. Later, while there are
+/// threads, each doubling of the table holds the one that opens up for a grace
+/// period of RCU: 10 to 20 ms (`expand_fdtable` in fs/file.c of Linux).
+///
+/// # Errors
+/// Those of fcntl(2) with `F_DUPFD_CLOEXEC`: nothing is open as descriptor 2, or
+/// fewer descriptors are allowed.
+pub fn make_room_for_descriptors(count: u16) -> io::Result<()> {
+    let last = i32::from(count.saturating_sub(1));
+    let _closed_at_once = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), last)?;
+    Ok(())
+}
+
 /// Gives up for good the right to gain privileges by executing a program
 /// (`PR_SET_NO_NEW_PRIVS`). Not for ordinary users who mount: it disarms the
 /// setuid bit of fusermount3.
@@ -423,6 +436,17 @@ pub fn peer(stream: &UnixStream) -> io::Result<Peer> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
     use super::*;
+
+    #[test]
+    fn room_for_descriptors_is_there_before_they_are() {
+        let room = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+            line.unwrap().trim().parse::<u16>().unwrap()
+        };
+        make_room_for_descriptors(900).unwrap();
+        assert!(room() >= 900);
+    }
 
     #[test]
     fn the_machine_has_a_plausible_amount_of_memory() {
