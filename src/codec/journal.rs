@@ -144,6 +144,12 @@ pub enum JournalError {
 pub struct JournalBytes(Vec<u8>);
 
 impl JournalBytes {
+    /// So many zeros: no frame begins so.
+    #[must_use]
+    pub fn void(len: usize) -> Self {
+        Self(vec![0; len])
+    }
+
     /// As they are written; the slots follow.
     #[must_use]
     pub fn sealed(&self) -> Sealed<'_> {

@@ -28,7 +28,7 @@ use crate::view::{FsError, WriteCaller};
 const CAPABILITY: &[u8] = b"security.capability";
 
 thread_local! {
-    /// What READ decrypts into; kept because a fresh 1 MiB costs 256 page faults.
+    /// What READ decrypts into; kept because fresh memory costs a page fault each 4 KiB.
     static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -76,6 +76,7 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _request: &Request, node: INodeNo, count: u64) {
+        let _turn = self.readers.take_silent();
         let _no_reply = self.run(&self.counters.forget, |view| {
             view.forget(ino(node), count);
             Ok(())
@@ -535,6 +536,9 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
+        let _turn = self.readers.take();
+        // A sparse file may be read to its end.
+        self.readers.let_another_read();
         match convert::seek(offset, whence) {
             Ok((from, to)) => {
                 let question = Question {

@@ -7,11 +7,12 @@
 //! * Where somebody else reads again and again, a thread rests.
 //! * A thread that takes a request while nobody reads calls one that rests if
 //!   another request is waiting, or if its own will be slow. Where its own turns
-//!   out to be slow, the deputy calls one.
+//!   out to be slow, or others come to wait, the deputy calls one.
 //!
-//! **Locks**: one mutex, a leaf, held for some instructions. No thread rests while
-//! nobody reads and nothing is being served, and only threads that are known to
-//! end with the connection are counted as reading.
+//! Each request is served within a [`Turn`] or, having no reply, a [`Silent`] one:
+//! whoever is in neither counts as reading. `reading + serving` is never 0.
+//!
+//! **Locks**: one mutex, a leaf, held for some instructions or one poll(2).
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -102,7 +103,8 @@ thread_local! {
     static MEMBER: RefCell<Option<Member>> = const { RefCell::new(None) };
 }
 
-/// Ends the resting of all once a thread of theirs ends: so does the connection.
+/// Ends the resting of all once a thread of theirs ends, as they do with the
+/// connection.
 struct Member(Arc<Readers>);
 
 impl Drop for Member {
@@ -115,6 +117,16 @@ impl Drop for Member {
 /// was sent.
 #[must_use]
 pub(super) struct Turn<'a>(&'a Readers);
+
+/// A request being served that has no reply; one of many in a row, maybe.
+#[must_use]
+pub(super) struct Silent<'a>(&'a Readers);
+
+impl Drop for Silent<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().serving -= 1;
+    }
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
@@ -134,21 +146,34 @@ impl Readers {
         })
     }
 
-    /// Starts the deputy, which ends with [`Self::close`].
-    ///
-    /// # Errors
-    /// No thread could be started.
-    pub(super) fn appoint_deputy(self: &Arc<Self>) -> std::io::Result<()> {
+    /// Starts the deputy, which ends with [`Self::close`]. Without one nobody rests.
+    pub(super) fn appoint_deputy(self: &Arc<Self>) {
         let readers = Arc::clone(self);
         let deputy = thread::Builder::new().name("deputy".to_owned());
         match self.rest {
-            Rest::Allowed => deputy.spawn(move || readers.stand_in()).map(drop),
-            Rest::Never => Ok(()),
+            Rest::Allowed => {
+                if let Err(error) = deputy.spawn(move || readers.stand_in()) {
+                    tracing::warn!(%error, "all threads stay awake");
+                    self.close();
+                }
+            }
+            Rest::Never => {}
         }
     }
 
     /// The calling thread has taken a request.
     pub(super) fn take(self: &Arc<Self>) -> Turn<'_> {
+        self.begin();
+        Turn(self)
+    }
+
+    /// The calling thread has taken a request that has no reply.
+    pub(super) fn take_silent(self: &Arc<Self>) -> Silent<'_> {
+        self.begin();
+        Silent(self)
+    }
+
+    fn begin(self: &Arc<Self>) {
         let joined = self.join();
         let mut state = self.state.lock();
         state.known += joined;
@@ -163,7 +188,6 @@ impl Readers {
                 self.let_another_read();
             }
         }
-        Turn(self)
     }
 
     /// Makes the calling thread one of the readers; how many there are more.
@@ -190,7 +214,7 @@ impl Readers {
         let mut state = self.state.lock();
         state.serving -= 1;
         if state.reading() > 1 {
-            state.surplus += 1;
+            state.surplus = state.surplus.saturating_add(1);
             if state.surplus >= REST_AFTER && self.rest == Rest::Allowed && !state.closed {
                 self.rest(state);
             }
@@ -259,7 +283,7 @@ impl Readers {
             let before = state.taken;
             self.deputy.wait_for(&mut state, SLOW);
             let is_still = state.taken == before;
-            if is_still && state.is_unattended() {
+            if state.is_unattended() && (is_still || self.pending() == Pending::Request) {
                 self.call(&mut state);
             }
             quiet = if is_still { quiet + 1 } else { 0 };
@@ -413,7 +437,7 @@ mod tests {
     #[test]
     fn the_deputy_calls_somebody_where_a_request_turns_out_slow() {
         let (readers, _requests, first, second) = one_rests(Rest::Allowed);
-        readers.appoint_deputy().unwrap();
+        readers.appoint_deputy();
         wait_until(&readers, |state| state.deputy_sleeps);
         let end = first.serve_long(&readers);
         wait_until(&readers, |state| state.resting == 0);
@@ -423,9 +447,28 @@ mod tests {
     }
 
     #[test]
+    fn a_request_without_a_reply_is_served_and_nobody_rests_after_it() {
+        let (readers, _requests, first, second) = one_rests(Rest::Allowed);
+        let all = Arc::clone(&readers);
+        let (end, ended) = channel::<()>();
+        first.order(move || {
+            (0..3 * REST_AFTER).for_each(|_| drop(all.take_silent()));
+            let _one = all.take_silent();
+            let _ended = ended.recv();
+        });
+        wait_until(&readers, |state| state.is_unattended());
+        readers.let_another_read();
+        wait_until(&readers, |state| state.resting == 0);
+        drop(end);
+        wait_until(&readers, |state| state.reading() == 2);
+        first.end();
+        second.end();
+    }
+
+    #[test]
     fn the_end_of_one_thread_ends_all_resting() {
         let (readers, _requests, first, second) = one_rests(Rest::Allowed);
-        readers.appoint_deputy().unwrap();
+        readers.appoint_deputy();
         first.end();
         wait_until(&readers, |state| state.resting == 0);
         second.end();

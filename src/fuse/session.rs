@@ -19,11 +19,11 @@ use crate::view::View;
 /// Largest WRITE, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
 
-/// Largest READ, in bytes: what the kernel reads ahead comes in several, which
+/// Largest READ of a vault of chunks that are no larger, in bytes: what the kernel reads ahead comes in several, which
 /// several threads decrypt side by side, each in its processor's cache. Cold
 /// sequential reads gained a quarter over requests of 1 MiB. The mount says so
 /// to the kernel.
-pub const MAX_READ: u32 = 1 << 18;
+pub const MAX_READ: usize = 1 << 18;
 
 /// Requests the kernel keeps in flight without a caller waiting: readahead,
 /// writeback, asynchronous direct I/O.
@@ -153,13 +153,11 @@ impl Session {
     /// # Errors
     /// [`SessionError::Broken`] if the connection ended otherwise.
     pub fn run(self) -> Result<(), SessionError> {
-        let outcome = match self.readers.appoint_deputy() {
-            Ok(()) => self.inner.run().map_err(SessionError::Broken),
-            Err(error) => Err(SessionError::Thread(error)),
-        };
+        self.readers.appoint_deputy();
+        let outcome = self.inner.run();
         self.readers.close();
         self.flusher.join();
-        outcome
+        outcome.map_err(SessionError::Broken)
     }
 }
 

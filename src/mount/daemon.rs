@@ -122,9 +122,11 @@ pub fn serve(
     harden()?;
     let vault = unlock(plan, credential)?;
     let slot = vault.opened_by();
+    // A chunk is read as a whole.
+    let max_read = MAX_READ.max(vault.geometry().chunk_size());
     prepare_journal(plan, &vault)?;
     let view = Arc::new(View::new(Arc::new(vault), view_options(plan))?);
-    let device = attach(plan)?;
+    let device = attach(plan, max_read)?;
     let session = match Session::start(device, Arc::clone(&view), session_options(plan)) {
         Ok(session) => session,
         Err(error) => {
@@ -274,13 +276,13 @@ fn prepare_journal(plan: &MountPlan, vault: &Vault) -> Result<(), ServeError> {
 }
 
 /// Mounts, by the means this user has.
-fn attach(plan: &MountPlan) -> Result<OwnedFd, ServeError> {
+fn attach(plan: &MountPlan, max_read: usize) -> Result<OwnedFd, ServeError> {
     let request = MountRequest {
         source: &plan.source,
         point: &plan.point,
         flags: &plan.flags,
         audience: plan.audience,
-        max_read: MAX_READ,
+        max_read,
     };
     match process::privilege() {
         Privilege::Root => sys::mount_as_root(&request),

@@ -105,7 +105,7 @@ pub struct MountRequest<'a> {
     /// Who may use it.
     pub audience: Audience,
     /// Largest READ, in bytes.
-    pub max_read: u32,
+    pub max_read: usize,
 }
 
 /// Why a mount was not made or not taken off.

@@ -193,15 +193,17 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the kernel make room for so many descriptors at once. Later, while there are
+/// Has the kernel make room for so many descriptors at once, as far as they are
+/// allowed. Later, while there are
 /// threads, each doubling of the table holds the one that opens up for a grace
 /// period of RCU: 10 to 20 ms (`expand_fdtable` in fs/file.c of Linux).
 ///
 /// # Errors
-/// Those of fcntl(2) with `F_DUPFD_CLOEXEC`: nothing is open as descriptor 2, or
-/// fewer descriptors are allowed.
+/// Those of fcntl(2) with `F_DUPFD_CLOEXEC`: nothing is open as descriptor 2.
 pub fn make_room_for_descriptors(count: u16) -> io::Result<()> {
-    let last = i32::from(count.saturating_sub(1));
+    let allowed = rustix::process::getrlimit(Resource::Nofile).current;
+    let allowed = allowed.and_then(|count| u16::try_from(count).ok());
+    let last = i32::from(count.min(allowed.unwrap_or(count)).saturating_sub(1));
     let _closed_at_once = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), last)?;
     Ok(())
 }

@@ -23,18 +23,22 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::codec::journal::{FrameHead, JournalHead, Record};
+use crate::codec::journal::{FrameHead, JournalBytes, JournalHead, Record};
 use crate::codec::keys::KeyTree;
 use crate::codec::{RandomError, Sealed};
 use crate::store::StoreDir;
 use crate::store::journal::JournalFile;
 use crate::sys::process::machine_name;
-use crate::types::CipherOff;
+use crate::types::{CipherLen, CipherOff};
 
 /// From a length within these bounds on, what is in the journal shall be put in
 /// place: an eighth of what the backing has free. Later costs room there and
 /// time after a crash, sooner a second write of everything at once.
 const FULL: RangeInclusive<u64> = 64 << 20..=512 << 20;
+
+/// So many zeros are written behind the end for who flushes. A record that makes the
+/// file no longer is flushed by one write, without the file system's own log.
+const AHEAD: usize = 1 << 20;
 
 /// Why something could not be written to the journal. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +114,27 @@ struct Current {
     at: u64,
     /// Where it is full.
     full_at: u64,
+    /// How far the file reaches at least; what is behind `at` is void.
+    reaches: u64,
+}
+
+impl Current {
+    /// Makes the file reach further than its records, if it does not.
+    fn reach_ahead(&mut self) {
+        if self.reaches > self.at {
+            return;
+        }
+        let (void, at) = (JournalBytes::void(AHEAD), CipherOff::new(self.at));
+        self.reaches = match self.file.file().write_at(&[void.sealed()], at) {
+            Ok(()) => self.at + to_u64(AHEAD),
+            Err(error) => {
+                // Records need the room more, and will say so. No second try.
+                tracing::debug!(%error, "nothing is written ahead of the journal's end");
+                let _left_there = self.file.file().truncate(CipherLen::new(self.at));
+                u64::MAX
+            }
+        };
+    }
 }
 
 impl std::fmt::Debug for Journal {
@@ -275,6 +300,7 @@ impl Journal {
             .map_err(|partial| partial.source)?;
         let data_at = current.at + to_u64(frame.sealed().len());
         current.at = data_at + to_u64(data_len);
+        current.reaches = current.reaches.max(current.at);
         end.next_sequence += 1;
         if current.at > current.full_at {
             self.full.store(true, Ordering::Relaxed);
@@ -295,6 +321,7 @@ impl Journal {
             head,
             at: to_u64(JournalHead::LEN),
             full_at: self.allowance(),
+            reaches: to_u64(JournalHead::LEN),
         })
     }
 
@@ -312,11 +339,15 @@ impl Journal {
     /// The backing's; nothing can be said of those records then.
     pub fn sync(&self, sequence: u64) -> io::Result<()> {
         let (file, written) = {
-            let end = self.end.lock();
-            match &end.current {
-                Some(_) if end.broken => return Err(io::Error::from_raw_os_error(libc::EIO)),
-                Some(current) if sequence >= end.synced => {
-                    (Arc::clone(&current.file), end.next_sequence)
+            let mut end = self.end.lock();
+            let (broken, synced, written) = (end.broken, end.synced, end.next_sequence);
+            match &mut end.current {
+                Some(_) if broken => return Err(io::Error::from_raw_os_error(libc::EIO)),
+                Some(current) if sequence >= synced => {
+                    if !self.is_remote {
+                        current.reach_ahead();
+                    }
+                    (Arc::clone(&current.file), written)
                 }
                 Some(_) | None => return Ok(()),
             }

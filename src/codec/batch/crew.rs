@@ -25,8 +25,9 @@ impl Crew {
         let count = match workers {
             Workers::One => 1,
             Workers::Rayon => {
+                let cores = rayon::current_num_threads();
                 let in_work = IN_WORK.fetch_add(1, Ordering::Relaxed) + 1;
-                free_for_each(rayon::current_num_threads(), in_work)
+                free_for_each(cores, in_work)
             }
         };
         Self {

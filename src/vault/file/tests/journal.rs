@@ -524,3 +524,43 @@ fn every_cut_and_every_flipped_byte_of_a_journal_leaves_an_earlier_state() {
         assert_whole(&world, any, &format!("step {step}"));
     }
 }
+
+#[test]
+fn a_flush_writes_ahead_of_the_journals_end_and_needs_no_room_for_it() {
+    for refused in [false, true] {
+        let mut world = World::journalled();
+        world.with("f", &base());
+        let file = world.sealed("f");
+        let path = || {
+            let name = world.vault.root.journals().unwrap().remove(0);
+            world.path.join(std::ffi::OsStr::from_bytes(name.bytes()))
+        };
+        let mut plain = base();
+        let mut write = |seed: usize| {
+            file.write(off(seed * C), &pattern(seed, C)).unwrap();
+            overlay(&mut plain, seed * C, &pattern(seed, C));
+        };
+        write(1);
+        let records = fs::metadata(path()).unwrap().len();
+        if refused {
+            let full = Plan::fail(Mutation::Write, libc::ENOSPC);
+            let armed = arm(Scope::Thread, full);
+            file.sync().unwrap();
+            assert!(armed.fired());
+        } else {
+            file.sync().unwrap();
+        }
+        let length = fs::metadata(path()).unwrap().len();
+        assert_eq!(length, records + if refused { 0 } else { 1 << 20 });
+        for seed in 2..5 {
+            write(seed);
+            file.sync().unwrap();
+        }
+        if !refused {
+            assert_eq!(fs::metadata(path()).unwrap().len(), length);
+        }
+        drop(file);
+        recover(&mut world);
+        assert_whole(&world, |found| found == plain, "written ahead");
+    }
+}
