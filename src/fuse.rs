@@ -86,17 +86,14 @@ impl Adapter {
         }
     }
 
-    /// The same for what takes as long as a disk does.
-    fn slow_unit(
+    /// The same for what waits for a disk, if there is one.
+    fn flush_unit(
         &self,
         reply: ReplyEmpty,
         counter: &Counter,
         work: impl FnOnce(&View) -> Result<(), Refusal>,
     ) {
-        self.unit(reply, counter, |view| {
-            self.readers.let_another_read();
-            work(view)
-        });
+        self.unit(reply, counter, |view| self.readers.flush(|| work(view)));
     }
 
     fn entry(

@@ -314,7 +314,7 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.slow_unit(reply, &self.counters.fsync, |view| {
+        self.flush_unit(reply, &self.counters.fsync, |view| {
             Ok(view.fsync(fh(handle))?)
         });
     }
@@ -414,7 +414,7 @@ impl Filesystem for Adapter {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        self.slow_unit(reply, &self.counters.fsyncdir, |view| {
+        self.flush_unit(reply, &self.counters.fsyncdir, |view| {
             Ok(view.fsyncdir(fh(handle))?)
         });
     }
@@ -521,7 +521,7 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.slow_unit(reply, &self.counters.fallocate, |view| {
+        self.flush_unit(reply, &self.counters.fallocate, |view| {
             let what = convert::fallocate(mode)?;
             Ok(view.fallocate(fh(handle), offset, len, what, &convert::caller(request, 0))?)
         });

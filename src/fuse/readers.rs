@@ -17,6 +17,7 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,9 @@ const REST_AFTER: u32 = 8;
 /// With nobody reading, a request that takes longer is slow.
 const SLOW: Duration = Duration::from_millis(2);
 
+/// What flushes in less is no disk to wait for.
+const QUICK_FLUSH: Duration = Duration::from_micros(300);
+
 /// After so many times [`SLOW`] without a request the deputy sleeps.
 const QUIET: u32 = 10;
 
@@ -57,6 +61,8 @@ pub(super) struct Readers {
     device: OwnedFd,
     rest: Rest,
     state: Mutex<State>,
+    /// Whether the last flush took as long as a disk does.
+    flushes_slowly: AtomicBool,
     /// Where threads rest.
     resting: Condvar,
     /// Where the deputy waits.
@@ -141,6 +147,7 @@ impl Readers {
             device,
             rest,
             state: Mutex::default(),
+            flushes_slowly: AtomicBool::new(true),
             resting: Condvar::new(),
             deputy: Condvar::new(),
         })
@@ -201,7 +208,19 @@ impl Readers {
         })
     }
 
-    /// To be called where the request at hand will take as long as a disk does.
+    /// Serves a request that waits for a disk, if there is one.
+    pub(super) fn flush<T>(&self, work: impl FnOnce() -> T) -> T {
+        if self.flushes_slowly.load(Ordering::Relaxed) {
+            self.let_another_read();
+        }
+        let began = Instant::now();
+        let done = work();
+        self.flushes_slowly
+            .store(began.elapsed() > QUICK_FLUSH, Ordering::Relaxed);
+        done
+    }
+
+    /// To be called where the request at hand may take long.
     pub(super) fn let_another_read(&self) {
         let mut state = self.state.lock();
         if state.is_unattended() {
@@ -429,6 +448,19 @@ mod tests {
         readers.let_another_read();
         readers.let_another_read();
         wait_until(&readers, |state| state.resting == 0 && state.called == 0);
+        drop(end);
+        first.end();
+        second.end();
+    }
+
+    #[test]
+    fn a_flush_leaves_another_reading_unless_the_last_was_quick() {
+        let (readers, _requests, first, second) = one_rests(Rest::Allowed);
+        let end = first.serve_long(&readers);
+        readers.flushes_slowly.store(false, Ordering::Relaxed);
+        readers.flush(|| thread::sleep(2 * QUICK_FLUSH));
+        assert_eq!(readers.state.lock().resting, 1);
+        readers.flush(|| wait_until(&readers, |state| state.resting == 0));
         drop(end);
         first.end();
         second.end();

@@ -40,6 +40,9 @@ const FULL: RangeInclusive<u64> = 64 << 20..=512 << 20;
 /// file no longer is flushed by one write, without the file system's own log.
 const AHEAD: usize = 1 << 20;
 
+/// A flush that takes longer waits for a disk.
+const DISK: Duration = Duration::from_micros(50);
+
 /// Why something could not be written to the journal. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -103,6 +106,8 @@ struct End {
     synced: u64,
     /// Flushing failed: what the disk has of the journal is not known.
     broken: bool,
+    /// The last flush waited for no disk.
+    flushes_at_once: bool,
     idle_since: Option<Instant>,
 }
 
@@ -341,10 +346,11 @@ impl Journal {
         let (file, written) = {
             let mut end = self.end.lock();
             let (broken, synced, written) = (end.broken, end.synced, end.next_sequence);
+            let reach = !end.flushes_at_once && !self.is_remote;
             match &mut end.current {
                 Some(_) if broken => return Err(io::Error::from_raw_os_error(libc::EIO)),
                 Some(current) if sequence >= synced => {
-                    if !self.is_remote {
+                    if reach {
                         current.reach_ahead();
                     }
                     (Arc::clone(&current.file), written)
@@ -352,8 +358,10 @@ impl Journal {
                 Some(_) | None => return Ok(()),
             }
         };
+        let began = Instant::now();
         let flushed = file.file().sync_data();
         let mut end = self.end.lock();
+        end.flushes_at_once = began.elapsed() < DISK;
         if let Err(error) = flushed {
             // The kernel tells of a failed write-back once, and forgets it.
             end.broken |= error.raw_os_error() == Some(libc::EIO);
