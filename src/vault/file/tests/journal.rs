@@ -564,3 +564,25 @@ fn a_flush_writes_ahead_of_the_journals_end_and_needs_no_room_for_it() {
         assert_whole(&world, |found| found == plain, "written ahead");
     }
 }
+
+#[test]
+#[ignore = "writes and reads 4 GiB in memory; scripts/test runs it where there is room"]
+fn a_journal_of_four_gib_is_replayed() {
+    const PIECE: usize = 256 * C;
+    let mut world = World::journalled();
+    world.with("f", &vec![1; PIECE]);
+    let file = world.sealed("f");
+    let writes = (4 << 30) / PIECE + 1;
+    let mut bytes = vec![0; PIECE];
+    for number in 0..writes {
+        bytes[..8].copy_from_slice(&wide(number).to_le_bytes());
+        bytes[PIECE - 8..].copy_from_slice(&wide(number).to_le_bytes());
+        file.write(off(0), &bytes).unwrap();
+    }
+    let name = world.vault.root.journals().unwrap().remove(0);
+    let path = world.path.join(std::ffi::OsStr::from_bytes(name.bytes()));
+    assert!(fs::metadata(path).unwrap().len() > 4 << 30);
+    drop(file);
+    recover(&mut world);
+    assert_whole(&world, |found| found == &bytes[..64 * C], "4 GiB");
+}
