@@ -41,11 +41,15 @@ fn runs(c: &mut Criterion) {
             group.bench_function("open", |b| {
                 b.iter(|| open_slots(&keys, g, FIRST, cipher, tail, holes, workers, &mut out));
             });
-            group.bench_function("terms", |b| {
-                b.iter(|| slot_terms(&keys, g, FIRST, cipher, tail));
-            });
             group.finish();
         }
+        let cipher = slots.sealed().bytes();
+        let mut group = c.benchmark_group(format!("{}-KiB-chunks", g.chunk_size() >> 10));
+        group.throughput(Throughput::Bytes(1 << 20));
+        group.bench_function("terms", |b| {
+            b.iter(|| slot_terms(&keys, g, FIRST, cipher, Tail::Inside));
+        });
+        group.finish();
     }
 }
 

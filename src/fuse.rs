@@ -31,7 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fuser::{
-    Errno, Generation, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr,
+    Errno, Generation, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyStatfs, ReplyWrite,
+    ReplyXattr,
 };
 
 use self::counters::{Counter, Counters};
@@ -41,7 +42,7 @@ use self::readers::Readers;
 use self::seek::Seeker;
 use self::session::Writeback;
 use crate::types::Ino;
-use crate::view::{Attr, Entry, OpenHow, View};
+use crate::view::{Attr, Entry, OpenHow, StatFs, View};
 
 /// Largest value or list of names of extended attributes on Linux
 /// (`XATTR_SIZE_MAX`), in bytes.
@@ -121,6 +122,28 @@ impl Adapter {
         let _turn = self.readers.take();
         match self.run(counter, work) {
             Ok(attr) => reply.attr(&attr.lifetime, &convert::file_attr(&attr)),
+            Err(number) => reply.error(number),
+        }
+    }
+
+    fn room(
+        &self,
+        reply: ReplyStatfs,
+        counter: &Counter,
+        work: impl FnOnce(&View) -> Result<StatFs, Refusal>,
+    ) {
+        let _turn = self.readers.take();
+        match self.run(counter, work) {
+            Ok(room) => reply.statfs(
+                room.blocks,
+                room.blocks_free,
+                room.blocks_available,
+                room.files,
+                room.files_free,
+                room.block_size,
+                room.name_max,
+                room.block_size,
+            ),
             Err(number) => reply.error(number),
         }
     }

@@ -235,12 +235,12 @@ impl Record {
             Self::Change { nr, .. } => (KIND_CHANGE, nr),
             Self::Done { nr } => (KIND_DONE, nr),
         };
-        let body = match self {
-            Self::File { place, .. } => ID_LEN + 8 + FIELDS_LEN + place.len(),
-            Self::Change { replaced, .. } => ID_LEN + FIELDS_LEN + ENTRY_LEN * replaced.len(),
-            Self::Done { .. } => 0,
+        let entries = match self {
+            Self::Change { replaced, .. } => replaced.len(),
+            Self::File { .. } | Self::Done { .. } => 0,
         };
-        let mut bytes = Vec::with_capacity(RECORD_HEAD_LEN + body);
+        let room = RECORD_HEAD_LEN + ID_LEN + FIELDS_LEN + ENTRY_LEN * entries;
+        let mut bytes = Vec::with_capacity(room);
         bytes.extend_from_slice(&[kind, 0, 0, 0, 0, 0, 0, 0]);
         bytes.extend_from_slice(&nr.to_le_bytes());
         match self {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     FileAttr, FileHandle, FileType, FopenFlags, INodeNo, OpenAccMode, OpenFlags, RenameFlags,
-    ReplyStatfs, TimeOrNow,
+    TimeOrNow,
 };
 
 use super::errno::BadRequest;
@@ -15,8 +15,7 @@ use crate::name::{BadName, PlainName};
 use crate::types::{Caller, Fh, FileKind, Ino, RenameMode, SetTime, Time};
 use crate::vault::file::SizeRule;
 use crate::view::{
-    Attr, Fallocate, HandleAccess, OpenHow, Opened, PageCache, SeekTo, SetAttr, StatFs, Truncate,
-    XattrMode,
+    Attr, Fallocate, HandleAccess, OpenHow, Opened, PageCache, SeekTo, SetAttr, Truncate, XattrMode,
 };
 
 /// The twelve bits of a mode that chmod(2) sets.
@@ -215,21 +214,6 @@ pub(super) const fn directory_flags(opened: Opened) -> FopenFlags {
         PageCache::Keep => FopenFlags::FOPEN_CACHE_DIR.union(FopenFlags::FOPEN_KEEP_CACHE),
         PageCache::Drop => FopenFlags::FOPEN_CACHE_DIR,
     }
-}
-
-/// Answers with the room there is.
-pub(super) fn send_room(reply: ReplyStatfs, room: &StatFs) {
-    let unit = room.block_size;
-    reply.statfs(
-        room.blocks,
-        room.blocks_free,
-        room.blocks_available,
-        room.files,
-        room.files_free,
-        unit,
-        room.name_max,
-        unit,
-    );
 }
 
 /// The flags of renameat2(2).

@@ -420,11 +420,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
-        let _turn = self.readers.take();
-        match self.run(&self.counters.statfs, |view| Ok(view.statfs()?)) {
-            Ok(room) => convert::send_room(reply, &room),
-            Err(number) => reply.error(number),
-        }
+        self.room(reply, &self.counters.statfs, |view| Ok(view.statfs()?));
     }
 
     fn setxattr(
@@ -521,7 +517,7 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.flush_unit(reply, &self.counters.fallocate, |view| {
+        self.unit(reply, &self.counters.fallocate, |view| {
             let what = convert::fallocate(mode)?;
             Ok(view.fallocate(fh(handle), offset, len, what, &convert::caller(request, 0))?)
         });

@@ -302,10 +302,16 @@ impl Readers {
             let before = state.taken;
             self.deputy.wait_for(&mut state, SLOW);
             let is_still = state.taken == before;
-            if state.is_unattended() && (is_still || self.pending() == Pending::Request) {
-                self.call(&mut state);
-            }
+            self.look_after(&mut state, is_still);
             quiet = if is_still { quiet + 1 } else { 0 };
+        }
+    }
+
+    /// Has somebody read if nobody does and that is missed: `is_still` where no
+    /// request was taken for [`SLOW`].
+    fn look_after(&self, state: &mut State, is_still: bool) {
+        if state.is_unattended() && (is_still || self.pending() == Pending::Request) {
+            self.call(state);
         }
     }
 
@@ -472,6 +478,21 @@ mod tests {
         readers.appoint_deputy();
         wait_until(&readers, |state| state.deputy_sleeps);
         let end = first.serve_long(&readers);
+        wait_until(&readers, |state| state.resting == 0);
+        drop(end);
+        first.end();
+        second.end();
+    }
+
+    #[test]
+    fn the_deputy_calls_somebody_where_another_request_comes_to_wait() {
+        let (readers, mut requests, first, second) = one_rests(Rest::Allowed);
+        let end = first.serve_long(&readers);
+        let is_still = false;
+        readers.look_after(&mut readers.state.lock(), is_still);
+        assert_eq!(readers.state.lock().called, 0);
+        requests.write_all(b"x").unwrap();
+        readers.look_after(&mut readers.state.lock(), is_still);
         wait_until(&readers, |state| state.resting == 0);
         drop(end);
         first.end();

@@ -19,10 +19,10 @@ use crate::view::View;
 /// Largest WRITE, in bytes.
 const MAX_WRITE: u32 = 1 << 20;
 
-/// Largest READ of a vault of chunks that are no larger, in bytes: what the kernel reads ahead comes in several, which
-/// several threads decrypt side by side, each in its processor's cache. Cold
-/// sequential reads gained a quarter over requests of 1 MiB. The mount says so
-/// to the kernel.
+/// Largest READ, in bytes, unless the vault's chunks are larger: what the kernel
+/// reads ahead comes in several, which several threads decrypt side by side, each
+/// in its processor's cache. Cold sequential reads gained a quarter over requests
+/// of 1 MiB. An option of the mount says so to the kernel.
 pub const MAX_READ: usize = 1 << 18;
 
 /// Requests the kernel keeps in flight without a caller waiting: readahead,

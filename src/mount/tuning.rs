@@ -8,8 +8,8 @@ const READ_AHEAD_KIB: u32 = 2048;
 /// How much of the memory for unwritten data a mount may fill, in per cent; the
 /// kernel's own choice for FUSE is 1, which sends scattered pages away before
 /// their neighbours are written. Random overwrites of 4 KiB gained 45 %; with
-/// more they gain more, but a long sequential write is not sent off early enough. And
-/// what keepfs writes to its backing needs room in the same memory.
+/// more they gain more, but a long sequential write is sent off too late. And what
+/// keepfs writes to its backing needs room in the same memory.
 const UNWRITTEN_PER_CENT: u32 = 10;
 
 /// The device number of a mount.

@@ -194,9 +194,9 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
 }
 
 /// Has the kernel make room for so many descriptors at once, as far as they are
-/// allowed. Later, while there are
-/// threads, each doubling of the table holds the one that opens up for a grace
-/// period of RCU: 10 to 20 ms (`expand_fdtable` in fs/file.c of Linux).
+/// allowed. Later, while there are threads, each doubling of the table holds the
+/// one that opens up for a grace period of RCU: 10 to 20 ms (`expand_fdtable` in
+/// fs/file.c of Linux).
 ///
 /// # Errors
 /// Those of fcntl(2) with `F_DUPFD_CLOEXEC`: nothing is open as descriptor 2.

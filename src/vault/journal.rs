@@ -119,7 +119,8 @@ struct Current {
     at: u64,
     /// Where it is full.
     full_at: u64,
-    /// How far the file reaches at least; what is behind `at` is void.
+    /// How far the file reaches; what is behind `at` is void. `u64::MAX` where it
+    /// could not be made to reach further.
     reaches: u64,
 }
 

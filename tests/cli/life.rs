@@ -488,6 +488,33 @@ fn a_mount_that_is_bound_elsewhere_lives_on_there() {
     place.run(&["unmount", "other"]).done();
 }
 
+#[test]
+fn the_kernel_is_told_how_much_to_read_and_to_collect() {
+    for (chunks, max_read) in [("4KiB", "max_read=262144"), ("1MiB", "max_read=1048576")] {
+        let place = Place::bare();
+        place
+            .unlock(&[CHEAP_INIT, &["--chunk-size", chunks]].concat())
+            .done();
+        place.mount(&[]).done();
+        let entry = place.entry().unwrap();
+        let options: Vec<_> = entry.super_options.split(',').collect();
+        assert!(options.contains(&max_read), "{}", entry.super_options);
+        let (major, minor) = entry.device;
+        let knob = |name: &str| {
+            let path = format!("/sys/class/bdi/{major}:{minor}/{name}");
+            read_to_string(path).unwrap().trim().to_owned()
+        };
+        // Only root may, and a container's root may not.
+        if is_root() && rustix::fs::access("/sys/class/bdi", rustix::fs::Access::WRITE_OK).is_ok() {
+            assert_eq!(
+                (knob("read_ahead_kb"), knob("max_ratio")),
+                ("2048".into(), "10".into())
+            );
+        }
+        unmount(&place);
+    }
+}
+
 /// What is over a network looks like FUSE here: a vault in a vault.
 #[test]
 fn a_backing_of_which_the_kernel_tells_nothing_new_is_not_followed() {
